@@ -1,0 +1,50 @@
+"""How data are cut into train, valid and test."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyro_vae.data.split import Split
+
+__all__ = ["num_valid", "random_cut", "tail_cut"]
+
+
+def num_valid(valid: int | float | None, default: int, pool: int) -> int:
+    """How many of the `pool` data that are not for the test go to validation."""
+    if valid is None:
+        n = default
+    elif isinstance(valid, float) and 0 <= valid < 1:
+        n = round(valid * pool)
+    elif isinstance(valid, int) and not isinstance(valid, bool):
+        n = valid
+    else:
+        raise ValueError(f"valid must be a number of data or a fraction within [0, 1), got {valid!r}")
+    if not 0 <= n < pool:
+        raise ValueError(f"valid must leave data to train on: of {pool} data, {n} were asked for validation")
+    return n
+
+
+def tail_cut(pool: Split, valid: int | float | None, default: int) -> tuple[Split, Split]:
+    """Train and valid: the last data of the pool, in its published order, are for validation."""
+    cut = len(pool) - num_valid(valid, default, len(pool))
+    return pool[:cut], pool[cut:]
+
+
+def random_cut(
+    split: Split, valid: int | float | None, *, num_test: int, seed: int, stratified: bool
+) -> tuple[Split, Split, Split]:
+    """Seeded train, valid and test; valid is as large as test by default. Stratified by the classes in y."""
+    from sklearn.model_selection import train_test_split
+
+    def cut(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        if size == 0:
+            return rows, rows[:0]
+        y = split.y[rows] if stratified and split.y is not None else None
+        kept, cut_off = train_test_split(rows.numpy(), test_size=size, random_state=seed, stratify=y)
+        return torch.from_numpy(kept), torch.from_numpy(cut_off)
+
+    # The test set is cut off first, so that it does not depend on `valid`.
+    pool, test = cut(torch.arange(len(split)), num_test)
+    train, held = cut(pool, num_valid(valid, num_test, len(pool)))
+    return split[train], split[held], split[test]

@@ -1,0 +1,64 @@
+"""The errors of the library, and the checks that raise them.
+
+Every message names what was wrong, what was wanted, what was got, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CheckpointError",
+    "ConfigurationError",
+    "DataError",
+    "NonFiniteLossError",
+    "check_choice",
+    "check_positive",
+]
+
+
+class ConfigurationError(ValueError):
+    """A variant or part was put together wrongly."""
+
+
+class DataError(ValueError):
+    """Data do not fit the variant: shape, dtype, support or missing values."""
+
+
+class CheckpointError(RuntimeError):
+    """A file is no checkpoint, is damaged, or belongs to something else."""
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss became NaN or infinite; the message names the site that caused it."""
+
+
+def check_choice(what: str, value: str, choices: Iterable[str]) -> str:
+    """Return ``value`` if it is one of ``choices``.
+
+    Raises:
+        ConfigurationError: with the nearest right choice.
+
+    Example:
+        >>> check_choice("activation", "rellu", ["relu", "tanh"])
+        Traceback (most recent call last):
+        pyro_vae.errors.ConfigurationError: activation 'rellu' is unknown; did you mean 'relu'? (relu, tanh)
+    """
+    known = sorted(choices)
+    if value in known:
+        return value
+    close = difflib.get_close_matches(str(value).lower(), known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "choose one of"
+    raise ConfigurationError(f"{what} {value!r} is unknown; {hint} ({', '.join(known)})")
+
+
+def check_positive(what: str, value: int) -> int:
+    """Return ``value`` if it is a whole number of at least one.
+
+    Raises:
+        ConfigurationError: when it is not.
+    """
+    if isinstance(value, bool) or int(value) != value or value < 1:
+        raise ConfigurationError(f"{what} must be a whole number of at least 1, got {value!r}")
+    return int(value)

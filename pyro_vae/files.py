@@ -1,0 +1,76 @@
+"""Files that hold weights: written whole or not at all, read without running code from them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyro_vae.errors import CheckpointError
+
+__all__ = ["make_folder", "read_torch", "write_torch"]
+
+FORMAT = "pyro-vae 1"
+
+
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """Create a folder and make sure that it can be written to.
+
+    Raises:
+        CheckpointError: when it cannot, with the reason.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write into folder {str(path)!r} ({error.strerror or error}); name another one"
+        ) from error
+    return path
+
+
+def write_torch(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    """Write ``content`` (tensors, numbers, text) so that the file is either the old one or the new, whole.
+
+    Raises:
+        CheckpointError: when the file cannot be written.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_torch(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what :func:`write_torch` wrote, with ``weights_only=True``.
+
+    Raises:
+        CheckpointError: when there is no such file, or it is damaged or something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {str(path)!r}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{str(path)!r} is damaged or was not written by pyro_vae ({str(error).splitlines()[0][:120]})"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{str(path)!r} was not written by this version of pyro_vae (format {FORMAT!r})")
+    return content

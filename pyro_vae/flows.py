@@ -1,0 +1,48 @@
+"""zuko's normalising flows as Pyro distributions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro.contrib.zuko import ZukoToPyro
+from torch import Tensor
+from torch.distributions import constraints
+
+from pyro_vae.errors import check_choice
+
+__all__ = ["FLOWS", "FlowDistribution", "make_flow"]
+
+FLOWS = {"maf": "MAF", "realnvp": "RealNVP", "nice": "NICE", "nsf": "NSF"}
+"""Names of zuko's flows that are accepted where a flow is asked for."""
+
+
+class FlowDistribution(ZukoToPyro):
+    """A flow's distribution, with the methods that other distributions have.
+
+    Pyro's wrapper offers only what an SVI step needs; users also draw samples by hand.
+    """
+
+    support = constraints.real_vector
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        return self(sample_shape)
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        with torch.no_grad():
+            return self(sample_shape)
+
+    def expand(self, *args: Any, **kwargs: Any) -> FlowDistribution:
+        return FlowDistribution(self.dist.expand(*args, **kwargs))
+
+    def __repr__(self) -> str:
+        return f"FlowDistribution({self.dist!r})"
+
+
+def make_flow(name: str, features: int, transforms: int, hidden: list[int], context: int = 0) -> Any:
+    """One of zuko's flows: lazy, so that called with a context it gives a torch distribution."""
+    import zuko
+
+    check_choice("flow", name, FLOWS)
+    return getattr(zuko.flows, FLOWS[name])(features, context, transforms=transforms, hidden_features=hidden)

@@ -1,0 +1,122 @@
+"""Likelihoods for pixels that are black, white or in between."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+
+from pyro_vae.likelihoods.base import Likelihood
+
+__all__ = ["Bernoulli", "ContinuousBernoulli", "UnnormalisedBernoulli"]
+
+_MARGIN = 1e-3  # keeps the starting logits of pixels that are always black finite
+
+
+class _Logits(Likelihood):
+    family: type[TorchDistribution]
+    name: str
+
+    def distribution(self, parameters: Tensor) -> TorchDistribution:
+        (logits,) = self.split(parameters)
+        return self.family(logits=logits, validate_args=False).to_event(len(self.shape))
+
+    def starting_parameters(self, x: Tensor) -> Tensor:
+        return x.mean(0, keepdim=True).clamp(_MARGIN, 1 - _MARGIN).logit()
+
+    def words(self) -> str:
+        return f"{self.name}, for each of {'x'.join(map(str, self.shape))} values, with logits from the decoder"
+
+
+class Bernoulli(_Logits):
+    """p(x | z) = prod_i Bernoulli(x_i; sigmoid(f_i(z))) for binary data, 0 or 1.
+
+    Args:
+        shape: event shape of one datum.
+
+    Example:
+        >>> import pyro_vae as pv
+        >>> from pyro_vae import likelihoods, networks
+        >>> likelihood = likelihoods.Bernoulli((1, 8, 8))
+        >>> likelihood.connect(networks.MLP([16]), (2,))
+        >>> likelihood(torch.zeros(5, 2)).event_shape  # z in, p(x | z) out
+        torch.Size([1, 8, 8])
+
+    References:
+        Kingma & Welling, Auto-Encoding Variational Bayes, 2014, appendix C.1 (https://arxiv.org/abs/1312.6114)
+    """
+
+    family = dist.Bernoulli
+    name = "a Bernoulli"
+    support = constraints.boolean
+    support_words = "0 or 1"
+    remedy = (
+        "for grey values in [0, 1] use likelihoods.ContinuousBernoulli, or binarise them: "
+        "pv.fit(..., transform=data.binarize)"
+    )
+
+    def latex(self) -> str:
+        return r"\mathrm{Bernoulli}(\sigma(f_\theta(z)))"
+
+
+class ContinuousBernoulli(_Logits):
+    """p(x | z) = prod_i C(l_i) l_i^x_i (1 - l_i)^(1 - x_i), l_i = sigmoid(f_i(z)), for grey values in [0, 1].
+
+    The density that binary cross-entropy on grey pixels leaves unnormalised.
+
+    Args:
+        shape: event shape of one datum.
+
+    References:
+        Loaiza-Ganem & Cunningham, The continuous Bernoulli: fixing a pervasive error in variational
+        autoencoders, 2019, equations 2 to 8 (https://arxiv.org/abs/1907.06845)
+    """
+
+    family = dist.ContinuousBernoulli
+    name = "a continuous Bernoulli"
+    support = constraints.unit_interval
+    support_words = "the interval [0, 1]"
+    remedy = "rescale them (x / x.max()), or use likelihoods.Normal for real values"
+
+    def starting_parameters(self, x: Tensor) -> Tensor:
+        # the mean of a continuous Bernoulli is not its parameter; a few Newton steps in the logit invert it
+        target = x.mean(0, keepdim=True).double().clamp(_MARGIN * 20, 1 - _MARGIN * 20)
+        logits = torch.zeros_like(target) + 1e-2 * (target - 0.5).sign()
+        for _ in range(50):
+            safe = torch.where(logits.abs() < 1e-3, torch.full_like(logits, 1e-3), logits)
+            mean = 1 / (1 - torch.exp(-safe)) - 1 / safe
+            slope = 1 / safe**2 - 1 / (4 * torch.sinh(safe / 2) ** 2)
+            logits = safe + ((target - mean) / slope).clamp(-2, 2)
+        return logits.to(x.dtype)
+
+    def latex(self) -> str:
+        return r"\mathcal{CB}(\sigma(f_\theta(z)))"
+
+
+class _CrossEntropy(dist.Bernoulli):
+    """A Bernoulli scored at grey values."""
+
+    support = constraints.unit_interval
+
+
+class UnnormalisedBernoulli(_Logits):
+    """Binary cross-entropy on grey values in [0, 1]: a habit, not a likelihood.
+
+    For x strictly between 0 and 1 this is no density in x (it does not integrate to one), so its "ELBO" bounds no
+    log p(x) and must not be compared with that of a real likelihood.  It is here because much published code
+    trains with it; :class:`ContinuousBernoulli` is the honest form.  Draws from it are 0 or 1.
+
+    Args:
+        shape: event shape of one datum.
+    """
+
+    family = _CrossEntropy
+    name = "a Bernoulli scored at grey values (unnormalised)"
+    support = constraints.unit_interval
+    support_words = "the interval [0, 1]"
+    remedy = "rescale them (x / x.max())"
+
+    def latex(self) -> str:
+        return r"\mathrm{CrossEntropy}(\sigma(f_\theta(z)))"

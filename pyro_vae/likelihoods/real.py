@@ -1,0 +1,117 @@
+"""Likelihoods for real values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+
+from pyro_vae.errors import ConfigurationError, check_choice
+from pyro_vae.likelihoods.base import Likelihood
+from pyro_vae.parts import Shape, positive
+
+__all__ = ["Laplace", "Normal"]
+
+
+class _LocationScale(Likelihood):
+    """A location from the decoder and a scale that is a number, a parameter, or from the decoder too."""
+
+    family: type[TorchDistribution]
+    name: str
+
+    def __init__(self, shape: int | Iterable[int], scale: str | float = "shared") -> None:
+        super().__init__(shape)
+        if isinstance(scale, str):
+            check_choice("scale", scale, ["fixed", "shared", "per_dimension", "predicted"])
+        elif not (scale > 0 and scale < float("inf")):
+            raise ConfigurationError(f"scale must be a positive number or a name, got {scale!r}")
+        self.scale = 1.0 if scale == "fixed" else scale
+        sizes = {"shared": (), "per_dimension": self.shape}
+        if self.scale in sizes:
+            self.raw_scale = nn.Parameter(torch.zeros(sizes[str(self.scale)]))
+
+    def parameter_shape(self, shape: Shape) -> Shape:
+        return (2 if self.scale == "predicted" else 1, *shape)
+
+    def distribution(self, parameters: Tensor) -> TorchDistribution:
+        loc, *predicted = self.split(parameters)
+        if predicted:
+            scale = positive(predicted[0])
+        elif isinstance(self.scale, str):
+            scale = positive(self.raw_scale.to(loc.dtype)).expand_as(loc)
+        else:
+            scale = torch.full_like(loc, self.scale)
+        return self.family(loc, scale, validate_args=False).to_event(len(self.shape))
+
+    def starting_parameters(self, x: Tensor) -> Tensor:
+        mean = x.mean(0, keepdim=True)
+        return torch.cat([mean, torch.zeros_like(mean)]) if self.scale == "predicted" else mean
+
+    def words(self) -> str:
+        scales = {
+            "shared": "one learned scale shared by all",
+            "per_dimension": "a learned scale for each",
+            "predicted": "scales from the decoder",
+        }
+        scale = scales.get(str(self.scale), f"scale {self.scale}")
+        return (
+            f"{self.name}, for each of {'x'.join(map(str, self.shape))} values, with means from the decoder and {scale}"
+        )
+
+    def scale_latex(self, symbol: str) -> str:
+        """The scale in a formula, as the given symbol or its number."""
+        forms = {"shared": symbol, "per_dimension": f"{symbol}_d", "predicted": rf"{symbol}_\theta(z)"}
+        return forms.get(str(self.scale), str(self.scale))
+
+
+class Normal(_LocationScale):
+    """p(x | z) = prod_i N(x_i; f_i(z), sigma_i^2) for real values.
+
+    Args:
+        shape: event shape of one datum.
+        scale: sigma. A number; ``"fixed"``, which is 1; ``"shared"``, one learned sigma for all dimensions;
+            ``"per_dimension"``, a learned sigma for each; or ``"predicted"`` by the decoder for each datum and
+            dimension (beware: the likelihood is then unbounded, a pixel that never changes drives its sigma to 0).
+
+    Raises:
+        ConfigurationError: for an unknown name or a scale that is not positive.
+
+    Example:
+        >>> from pyro_vae import likelihoods, networks
+        >>> likelihood = likelihoods.Normal(3, scale=0.5)
+        >>> likelihood.connect(networks.MLP([]), (2,))
+        >>> likelihood(torch.zeros(4, 2)).stddev[0]
+        tensor([0.5000, 0.5000, 0.5000], grad_fn=<SelectBackward0>)
+
+    References:
+        Rybkin, Daniilidis & Levine, Simple and Effective VAE Training with Calibrated Decoders, 2021, on the
+        shared scale (https://arxiv.org/abs/2006.13202)
+    """
+
+    family = dist.Normal
+    name = "a normal"
+
+    def latex(self) -> str:
+        scale = self.scale_latex(r"\sigma")
+        return rf"\mathcal{{N}}(f_\theta(z), {{{scale}}}^2)"
+
+
+class Laplace(_LocationScale):
+    """p(x | z) = prod_i Laplace(x_i; f_i(z), b_i): absolute instead of squared error, forgiving of outliers.
+
+    Args:
+        shape: event shape of one datum.
+        scale: b, as for :class:`Normal`.
+
+    Raises:
+        ConfigurationError: for an unknown name or a scale that is not positive.
+    """
+
+    family = dist.Laplace
+    name = "a Laplace"
+
+    def latex(self) -> str:
+        return rf"\mathrm{{Laplace}}(f_\theta(z), {self.scale_latex('b')})"

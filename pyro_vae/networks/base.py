@@ -1,0 +1,104 @@
+"""What every network specification offers, and the layers they share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.configured import Configured
+from pyro_vae.errors import ConfigurationError, check_choice
+from pyro_vae.parts import Shape, numel
+
+__all__ = ["AffineOfAll", "Network", "activation", "check_layer_options", "flat_batch", "normalisation"]
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "identity": nn.Identity,
+    "leaky_relu": nn.LeakyReLU,
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+}
+
+
+class Network(Configured):
+    """A specification of a network: no sizes, no weights."""
+
+    def build(self, *inputs: Shape, output: Shape) -> nn.Module:
+        """Make the layers for inputs and an output of the given event shapes.
+
+        The module takes one tensor (\\*batch, \\*input) for each input, any batch shape in front (shapes of
+        different inputs are broadcast), and returns (\\*batch, \\*output).  It has a method
+        ``set_output(values)`` that makes a zero input to its last layer give ``values``, of shape ``output``.
+        """
+        raise NotImplementedError
+
+    def mirrored(self) -> Network:
+        """The same network in the opposite direction, for the decoder that belongs to this encoder."""
+        return self
+
+
+def activation(name: str) -> nn.Module:
+    """The activation of that name."""
+    return _ACTIVATIONS[check_choice("activation", name, _ACTIVATIONS)]()
+
+
+def check_layer_options(name: str, norm: str | None, dropout: float) -> None:
+    """Check the options that all networks share, where the user wrote them."""
+    activation(name)
+    if norm is not None:
+        check_choice("norm", norm, ["batch", "layer"])
+    if not 0 <= dropout < 1:
+        raise ConfigurationError(f"dropout is a probability below 1, got {dropout!r}")
+
+
+def flat_batch(module: nn.Module, x: Tensor, event_dim: int) -> Tensor:
+    """Apply a module that wants one batch dimension to any batch shape.
+
+    Particles and enumeration put dimensions in front, where torch's convolutions and batch norms want none.
+    """
+    batch = x.shape[: x.dim() - event_dim]
+    y = module(x.reshape(-1, *x.shape[x.dim() - event_dim :]))
+    return y.reshape(*batch, *y.shape[1:])
+
+
+class _BatchNorm(nn.BatchNorm1d):
+    def forward(self, x: Tensor) -> Tensor:
+        return flat_batch(super().forward, x, 1)  # type: ignore[arg-type]
+
+
+def normalisation(name: str | None, width: int) -> list[nn.Module]:
+    """The normalisation layer of that name over the last dimension; none for ``None``."""
+    if name is None:
+        return []
+    return [_BatchNorm(width) if name == "batch" else nn.LayerNorm(width)]
+
+
+class AffineOfAll(nn.Module):
+    """W_1 a + W_2 b + ... + bias for several inputs, each flattened, their batch shapes broadcast.
+
+    A sum of products instead of the product of a concatenation: when b is enumerated over classes, the large
+    product W_1 a is done once, not once a class.
+    """
+
+    def __init__(self, *inputs: Shape, width: int) -> None:
+        super().__init__()
+        self.event_dims = [len(shape) for shape in inputs]
+        total = sum(numel(shape) for shape in inputs)
+        reference = nn.Linear(total, width)  # initialised as one layer over the concatenation would be
+        weights = reference.weight.detach().split([numel(shape) for shape in inputs], dim=1)
+        self.weights = nn.ParameterList(nn.Parameter(weight.clone()) for weight in weights)
+        self.bias = reference.bias
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        result: Tensor | None = None
+        for x, event_dim, weight in zip(inputs, self.event_dims, self.weights, strict=True):
+            x = x.flatten(x.dim() - event_dim) if event_dim != 1 else x
+            x = x.to(weight.dtype) if not torch.is_floating_point(x) else x
+            part = nn.functional.linear(x, weight, self.bias if result is None else None)
+            result = part if result is None else result + part
+        assert result is not None
+        return result

@@ -1,0 +1,153 @@
+"""Numbers that change during training: the weight of the KL, the learning rate."""
+
+from __future__ import annotations
+
+import math
+
+from pyro_vae.configured import Configured
+from pyro_vae.errors import ConfigurationError
+
+__all__ = ["Constant", "Cosine", "Cyclical", "Linear", "Schedule", "Sigmoid", "as_schedule"]
+
+
+class Schedule(Configured):
+    """A number as a function of the time in epochs, which may be fractional.
+
+    It has no state, so that a resumed run continues it exactly.
+    """
+
+    def __call__(self, epoch: float) -> float:
+        """The value at ``epoch`` >= 0."""
+        raise NotImplementedError
+
+    def final(self) -> float:
+        """The value that it settles at."""
+        return self(float("inf"))
+
+
+class Constant(Schedule):
+    """Always ``value``."""
+
+    def __init__(self, value: float) -> None:
+        self.value = float(value)
+
+    def __call__(self, epoch: float) -> float:
+        return self.value
+
+
+def _check_epochs(what: str, epochs: float) -> float:
+    if not epochs > 0:
+        raise ConfigurationError(f"{what} must be a positive number of epochs, got {epochs!r}")
+    return float(epochs)
+
+
+class Linear(Schedule):
+    """From ``start`` to ``end`` in a straight line over ``epochs``, then ``end``.
+
+    As ``beta`` from 0 to 1: KL annealing (Bowman et al. 2016, https://arxiv.org/abs/1511.06349).
+
+    Example:
+        >>> warmup = Linear(0.0, 1.0, epochs=10)
+        >>> warmup(0), warmup(2.5), warmup(50)
+        (0.0, 0.25, 1.0)
+    """
+
+    def __init__(self, start: float = 0.0, end: float = 1.0, epochs: float = 10.0) -> None:
+        self.start, self.end = float(start), float(end)
+        self.epochs = _check_epochs("epochs of Linear", epochs)
+
+    def __call__(self, epoch: float) -> float:
+        return self.start + (self.end - self.start) * min(epoch / self.epochs, 1.0)
+
+
+class Sigmoid(Schedule):
+    """From ``start`` to ``end`` along a logistic curve over ``epochs``, then ``end``.
+
+    Args:
+        start: value at the beginning.
+        end: value at the end.
+        epochs: duration.
+        steepness: of the curve; it covers the logistic function between -steepness and +steepness.
+    """
+
+    def __init__(
+        self, start: float = 0.0, end: float = 1.0, epochs: float = 10.0, steepness: float = 6.0
+    ) -> None:
+        self.start, self.end = float(start), float(end)
+        self.epochs = _check_epochs("epochs of Sigmoid", epochs)
+        self.steepness = _check_epochs("steepness of Sigmoid", steepness)
+
+    def __call__(self, epoch: float) -> float:
+        def logistic(t: float) -> float:
+            return 1 / (1 + math.exp(-t))
+
+        low = logistic(-self.steepness)
+        position = logistic(self.steepness * (2 * min(epoch / self.epochs, 1.0) - 1))
+        return self.start + (self.end - self.start) * (position - low) / (1 - 2 * low)
+
+
+class Cyclical(Schedule):
+    """Again and again from ``start`` to ``end``: up over a part of each period, then flat.
+
+    Args:
+        start: value at the beginning of each period.
+        end: value that it rises to, and settles at after the last period.
+        period: epochs of one period.
+        rise: the part of the period spent rising.
+        cycles: number of periods.
+
+    References:
+        Fu et al., Cyclical Annealing Schedule, 2019, equation 6 (https://arxiv.org/abs/1903.10145)
+    """
+
+    def __init__(
+        self, start: float = 0.0, end: float = 1.0, period: float = 10.0, rise: float = 0.5, cycles: int = 4
+    ) -> None:
+        self.start, self.end = float(start), float(end)
+        self.period = _check_epochs("period of Cyclical", period)
+        if not 0 < rise <= 1:
+            raise ConfigurationError(f"rise of Cyclical is a part of the period, in (0, 1], got {rise!r}")
+        self.rise, self.cycles = float(rise), int(cycles)
+
+    def __call__(self, epoch: float) -> float:
+        if epoch >= self.period * self.cycles:
+            return self.end
+        within = (epoch % self.period) / self.period
+        return self.start + (self.end - self.start) * min(within / self.rise, 1.0)
+
+
+class Cosine(Schedule):
+    """From ``start`` to ``end`` along half a cosine over ``epochs``, after ``hold`` epochs at ``start``.
+
+    References:
+        Loshchilov & Hutter, SGDR, 2017, equation 5, without restarts (https://arxiv.org/abs/1608.03983)
+    """
+
+    def __init__(
+        self, start: float = 1.0, end: float = 0.0, epochs: float = 10.0, hold: float = 0.0
+    ) -> None:
+        self.start, self.end = float(start), float(end)
+        self.epochs = _check_epochs("epochs of Cosine", epochs)
+        self.hold = float(hold)
+
+    def __call__(self, epoch: float) -> float:
+        position = min(max(epoch - self.hold, 0.0) / self.epochs, 1.0)
+        return self.end + (self.start - self.end) * (1 + math.cos(math.pi * position)) / 2
+
+
+def as_schedule(value: float | Schedule, what: str) -> Schedule:
+    """A number as a constant schedule; schedules as they are.
+
+    Raises:
+        ConfigurationError: for anything else, and for values that are negative or not finite.
+    """
+    if isinstance(value, Schedule):
+        schedule = value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        schedule = Constant(value)
+    else:
+        raise ConfigurationError(f"{what} must be a number or a schedule (objectives.Linear(...)), got {value!r}")
+    for moment in (0.0, float("inf")):
+        if not 0 <= schedule(moment) < float("inf"):
+            raise ConfigurationError(f"{what} must be finite and not negative, got {schedule(moment)!r}")
+    return schedule

@@ -1,0 +1,141 @@
+"""What priors, likelihoods and posteriors have in common: a module whose ``forward`` returns a distribution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+
+from pyro_vae.configured import Configured
+from pyro_vae.errors import ConfigurationError, check_positive
+
+if TYPE_CHECKING:
+    from pyro_vae.networks import Network
+
+__all__ = ["Conditional", "Part", "Shape", "as_shape", "numel", "positive"]
+
+Shape = tuple[int, ...]
+
+
+def as_shape(shape: int | Iterable[int], what: str = "shape") -> Shape:
+    """A size or sizes as a tuple of positive integers.
+
+    Example:
+        >>> as_shape(5), as_shape([1, 8, 8])
+        ((5,), (1, 8, 8))
+    """
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    return tuple(check_positive(f"every size in {what} {tuple(sizes)}", size) for size in sizes)
+
+
+def numel(shape: Shape) -> int:
+    """The number of elements of a shape."""
+    return math.prod(shape)
+
+
+_UNIT_SOFTPLUS = math.log(math.e - 1)
+
+
+def positive(raw: Tensor) -> Tensor:
+    """A scale from an unconstrained number: softplus, shifted so that 0 gives 1.
+
+    Unlike ``exp`` it cannot overflow and grows linearly, which keeps the first steps of training tame.
+    """
+    return nn.functional.softplus(raw + _UNIT_SOFTPLUS) + 1e-6
+
+
+class Part(Configured, nn.Module):
+    """A module whose ``forward`` returns a distribution.
+
+    Everything that needs the distribution (the ELBO, the sampler, estimators, plots, the printed story) calls
+    this same object, so that a swapped part changes all of them together.
+
+    A subclass says how it reads in the story through :meth:`words` and :meth:`latex`.
+    """
+
+    def forward(self, *inputs: Tensor) -> TorchDistribution:
+        """The distribution given ``inputs``."""
+        raise NotImplementedError
+
+    def words(self) -> str:
+        """The family, as the story tells it: ``"a standard normal in 8 dimensions"``."""
+        return repr(self)
+
+    def latex(self) -> str:
+        """The family as a formula, without the variable: ``\\mathcal{N}(0, I)``."""
+        return rf"\mathrm{{{type(self).__name__}}}"
+
+    def initialise(self, x: Tensor) -> None:
+        """Choose starting values that fit the training data ``x`` (N, \\*shape); by default none."""
+
+    def __repr__(self) -> str:
+        return Configured.__repr__(self)
+
+
+class Conditional(Part):
+    """A conditional distribution p(v | inputs) whose parameters a network computes.
+
+    The network is made by :meth:`connect`, from a specification and the shapes on both sides; no user ever
+    counts them.
+    """
+
+    shape: Shape | None = None
+    """Event shape of v."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network: nn.Module | None = None
+        self._prepare: Callable[[Tensor], Tensor] | None = None
+
+    def parameter_shape(self, shape: Shape) -> Shape:
+        """Shape of the network's output for one v of event shape ``shape``."""
+        raise NotImplementedError
+
+    def distribution(self, parameters: Tensor) -> TorchDistribution:
+        """The distribution with ``parameters`` (\\*batch, \\*parameter_shape)."""
+        raise NotImplementedError
+
+    def connect(
+        self,
+        network: Network,
+        *inputs: Shape,
+        shape: Shape | None = None,
+        prepare: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        """Build the network from inputs of the given shapes to this distribution's parameters.
+
+        Args:
+            network: the specification.
+            inputs: event shapes of what is conditioned on.
+            shape: event shape of v, where the part does not know it by itself.
+            prepare: applied to the first input before the network sees it.
+
+        Raises:
+            ConfigurationError: when the part already belongs to a variant (it holds that one's weights).
+        """
+        if self.network is not None:
+            raise ConfigurationError(
+                f"this {self!r} already belongs to a variant and holds its weights; make a new one for another"
+            )
+        self.shape = shape if shape is not None else self.shape
+        assert self.shape is not None
+        self.network = network.build(*inputs, output=self.parameter_shape(self.shape))
+        self._prepare = prepare
+
+    def forward(self, *inputs: Tensor) -> TorchDistribution:
+        """p(v | inputs), each input of shape (\\*batch, \\*event)."""
+        if self.network is None:
+            raise ConfigurationError(
+                f"{self!r} has no network yet: give it to a variant, or call its connect(network, *input_shapes)"
+            )
+        if self._prepare is not None:
+            inputs = (self._prepare(inputs[0]), *inputs[1:])
+        parameters = self.network(*inputs)
+        if parameters.dtype in (torch.bfloat16, torch.float16):
+            # densities are computed in full precision even where autocast ran the network in half
+            parameters = parameters.float()
+        return self.distribution(parameters)

@@ -1,0 +1,157 @@
+"""Priors that are one distribution."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from pyro_vae.errors import ConfigurationError
+from pyro_vae.parts import positive
+from pyro_vae.priors.base import Prior
+
+__all__ = ["Fixed", "Improper", "Normal", "StandardNormal"]
+
+
+class StandardNormal(Prior):
+    """p(z) = N(0, I).
+
+    Args:
+        size: number of latent dimensions.
+
+    Example:
+        >>> from pyro_vae import priors
+        >>> priors.StandardNormal(3)().log_prob(torch.zeros(2, 3))  # -3/2 log(2 pi)
+        tensor([-2.7568, -2.7568])
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.register_buffer("zero", torch.zeros(size), persistent=False)
+
+    def forward(self) -> TorchDistribution:  # type: ignore[override]
+        return dist.Normal(self.zero, torch.ones_like(self.zero), validate_args=False).to_event(1)
+
+    def words(self) -> str:
+        return f"a standard normal in {self.size} dimension{'s' * (self.size > 1)}"
+
+    def latex(self) -> str:
+        return rf"\mathcal{{N}}(0, I_{{{self.size}}})"
+
+
+class Normal(Prior):
+    """p(z) = N(mu, diag sigma^2) with learned mu and sigma.
+
+    With a decoder that is affine at its input this adds nothing that the decoder could not do; it is of use where
+    other parts share the code, and as a first step away from N(0, I).
+
+    Args:
+        size: number of latent dimensions.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.loc = nn.Parameter(torch.zeros(size))
+        self.raw_scale = nn.Parameter(torch.zeros(size))
+
+    def forward(self) -> TorchDistribution:  # type: ignore[override]
+        return dist.Normal(self.loc, positive(self.raw_scale), validate_args=False).to_event(1)
+
+    def words(self) -> str:
+        return f"a normal in {self.size} dimensions with learned means and scales"
+
+    def latex(self) -> str:
+        return r"\mathcal{N}(\mu, \mathrm{diag}\,\sigma^2)"
+
+
+class Fixed(Prior):
+    """Any fixed Pyro distribution as p(z).
+
+    Args:
+        distribution: over one dimension (then each of the ``size`` dimensions follows it independently), or
+            over a vector.
+        size: number of latent dimensions; needed for a distribution over one dimension.
+
+    Raises:
+        ConfigurationError: for distributions with a batch shape or of matrices, or without a size.
+
+    Example:
+        >>> import pyro.distributions as dist
+        >>> from pyro_vae import priors
+        >>> priors.Fixed(dist.Laplace(0.0, 1.0), size=8)().event_shape
+        torch.Size([8])
+    """
+
+    def __init__(self, distribution: TorchDistribution, size: int | None = None) -> None:
+        event, batch = tuple(distribution.event_shape), tuple(distribution.batch_shape)
+        if event == () and len(batch) == 1:  # Laplace(zeros(8), ones(8)): the user meant a vector
+            distribution, event, batch = distribution.to_event(1), batch, ()
+        if len(event) > 1 or batch:
+            raise ConfigurationError(
+                f"Fixed wants a distribution over numbers or vectors, got batch shape {batch} and event shape {event}"
+            )
+        if event == () and size is None:
+            raise ConfigurationError("Fixed wants size=, the number of latent dimensions, for this distribution")
+        if event and size not in (None, event[0]):
+            raise ConfigurationError(f"Fixed: size={size}, but the distribution is over {event[0]} dimensions")
+        super().__init__(event[0] if event else size)  # type: ignore[arg-type]
+        self.distribution = distribution if event else distribution.expand([self.size]).to_event(1)
+        self.register_buffer("device_probe", torch.zeros(()), persistent=False)
+        base = getattr(distribution, "base_dist", distribution)
+        self._family = type(base).__name__
+
+    def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
+        # a distribution is no module: its tensors must be moved along by hand
+        super()._apply(fn, recurse)
+        _move(self.distribution, fn)
+        return self
+
+    def forward(self) -> TorchDistribution:  # type: ignore[override]
+        return self.distribution
+
+    def words(self) -> str:
+        return f"a {self._family}, fixed, in {self.size} dimensions"
+
+    def latex(self) -> str:
+        return rf"\mathrm{{{self._family}}}_{{{self.size}}}"
+
+
+def _move(distribution: torch.distributions.Distribution, fn) -> None:  # type: ignore[no-untyped-def]
+    for name, value in list(vars(distribution).items()):
+        if isinstance(value, Tensor) and value.is_floating_point():
+            setattr(distribution, name, fn(value))
+        elif isinstance(value, torch.distributions.Distribution):
+            _move(value, fn)
+
+
+class Improper(Prior):
+    """No preference among codes: log p(z) = 0 everywhere.
+
+    This is no distribution: codes cannot be drawn from it, and what is trained with it is no bound on log p(x).
+    It is the "prior" of the plain autoencoder, said openly.
+
+    Args:
+        size: number of latent dimensions.
+    """
+
+    def forward(self) -> TorchDistribution:  # type: ignore[override]
+        return _Improper(constraints.real_vector, torch.Size(), torch.Size([self.size]))
+
+    def words(self) -> str:
+        return f"anything in {self.size} dimensions: an autoencoder has no density p(z) to draw from"
+
+    def latex(self) -> str:
+        return r"\mathrm{const}"
+
+
+class _Improper(dist.ImproperUniform):
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+        raise NotImplementedError(
+            "there is no p(z) to draw from: the prior is improper, as in every plain autoencoder. "
+            "Give a VAE a prior (pv.VAE(prior=priors.StandardNormal(8), ...)) to generate data"
+        )
+
+    def expand(self, batch_shape, _instance=None):  # type: ignore[no-untyped-def]
+        return super().expand(batch_shape, self._get_checked_instance(_Improper, _instance))

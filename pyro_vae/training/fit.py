@@ -1,0 +1,152 @@
+"""``pyro_vae.fit``: the one training loop, for every variant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.data import as_split
+from pyro_vae.errors import ConfigurationError, DataError, check_choice, check_positive
+from pyro_vae.objectives.schedules import Constant, Cosine, Schedule, as_schedule
+from pyro_vae.training.history import History
+from pyro_vae.training.run import Run, Settings
+from pyro_vae.variants.base import Variant
+
+__all__ = ["fit"]
+
+
+def fit(
+    variant: Variant,
+    data: Any,
+    *,
+    epochs: int,
+    valid: Any = None,
+    batch_size: int = 128,
+    lr: float | Schedule = 1e-3,
+    lr_schedule: str | Schedule = "cosine",
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+    clip: float | None = None,
+    transform: Callable[[Tensor], Tensor] | None = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    precision: str = "float32",
+    patience: int | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    tensorboard: bool = False,
+    progress: bool | str = "auto",
+) -> History:
+    """Train a variant with Pyro's SVI.
+
+    The data are kept as one tensor on the device and sliced.  Nothing global is touched: random state and
+    Pyro's parameter store are as before when ``fit`` returns.
+
+    Args:
+        variant: what to train; it stays on the device that it was trained on.
+        data: training data: a data set of :func:`pyro_vae.data.load` (its ``valid`` split is used for
+            validation), one of its splits, a tensor or array (N, \\*shape), or a ``torch.utils.data.Dataset``.
+        epochs: passes over the data in all, those of a resumed run included.
+        valid: validation data, in the same forms.
+        batch_size: data per step.
+        lr: peak learning rate, or a schedule over epochs, which then replaces ``lr_schedule``.
+        lr_schedule: ``"cosine"`` (a third of the epochs at ``lr``, then down to a hundredth of it), ``"constant"``, or
+            a schedule of factors.
+        optimizer: ``optimizer(parameters, lr=...)`` gives a torch optimiser;
+            ``functools.partial(torch.optim.Adam, eps=1e-4)`` passes options.
+        clip: largest norm of the gradient (nats per datum); no clipping if not given.
+        transform: applied to each batch anew, :func:`pyro_vae.data.binarize` for dynamic binarisation; to the
+            validation data once.
+        seed: of batches, noise and starting values that are drawn from data.
+        device: ``"auto"`` (CUDA where there is one), or any torch device.
+        precision: ``"float32"``, or ``"bf16"``: the networks run in bfloat16, densities stay in full precision.
+        patience: stop when the validation ELBO (the training ELBO without validation data) has not risen for so many
+            epochs, and go back to the best weights.
+        folder: where to write ``last.pt`` and ``best.pt`` (each loads with :func:`pyro_vae.load`) and
+            ``history.csv``, after each epoch.
+        resume: continue the run in ``folder`` from its ``last.pt``, if there is one.  On the CPU the resumed run ends
+            with the same weights, bit for bit, as one that was never interrupted.
+        tensorboard: also write TensorBoard events to ``folder`` (needs the ``tensorboard`` extra).
+        progress: show a progress bar; ``"auto"`` shows it on terminals.
+
+    Returns:
+        The history: lists with one entry per epoch, in nats per datum.
+
+    Raises:
+        DataError: when the data do not fit the variant; before training starts.
+        ConfigurationError: for impossible settings.
+        CheckpointError: when the folder cannot be written to, holds another run, or a damaged one.
+        NonFiniteLossError: when the loss becomes NaN or infinite; names the site, and leaves ``last.pt`` as it
+            was after the last good epoch.
+
+    Example:
+        >>> import pyro_vae as pv
+        >>> from pyro_vae import data, likelihoods, priors
+        >>> digits = data.load("digits")
+        >>> vae = pv.VAE(priors.StandardNormal(4), likelihoods.ContinuousBernoulli(digits.shape))
+        >>> history = pv.fit(vae, digits, epochs=2)
+        >>> sorted(history)[:4]
+        ['beta', 'elbo', 'kl', 'loss']
+    """
+    train_x, valid_x = _splits(data, valid)
+    settings = Settings(
+        epochs=check_positive("epochs", epochs),
+        batch_size=check_positive("batch_size", batch_size),
+        lr=_learning_rate(lr, lr_schedule, epochs),
+        optimizer=optimizer,
+        clip=clip,
+        transform=transform,
+        seed=seed,
+        precision=check_choice("precision", precision, ["float32", "bf16"]),
+        patience=None if patience is None else check_positive("patience", patience),
+        tensorboard=tensorboard,
+        progress=progress,
+    )
+    if clip is not None and not clip > 0:
+        raise ConfigurationError(f"clip is the largest allowed norm, a positive number, got {clip!r}")
+    if folder is None and (resume or tensorboard):
+        raise ConfigurationError("resume=True and tensorboard=True need folder=, where the run is or will be")
+    variant.to(_device(device))
+    return Run(variant, settings, folder, resume).train(train_x, valid_x)
+
+
+def _splits(data: Any, valid: Any) -> tuple[Tensor, Tensor | None]:
+    if valid is None and hasattr(data, "train") and hasattr(data, "valid"):
+        valid = data.valid
+    try:
+        return as_split(data).x, None if valid is None else as_split(valid).x
+    except (ValueError, TypeError) as error:
+        raise DataError(str(error)) from error
+
+
+def _learning_rate(lr: float | Schedule, factor: str | Schedule, epochs: int) -> Schedule:
+    schedule = as_schedule(lr, "lr")
+    if isinstance(lr, Schedule):
+        return schedule
+    if isinstance(factor, str):
+        check_choice("lr_schedule", factor, ["constant", "cosine"])
+        hold = epochs / 3
+        factor = Cosine(1.0, 0.01, epochs=epochs - hold, hold=hold) if factor == "cosine" else Constant(1.0)
+    return _Product(schedule, as_schedule(factor, "lr_schedule"))
+
+
+class _Product(Schedule):
+    def __init__(self, first: Schedule, second: Schedule) -> None:
+        self.first, self.second = first, second
+
+    def __call__(self, epoch: float) -> float:
+        return self.first(epoch) * self.second(epoch)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(
+            f"device {device!r} is not available here ({str(error).splitlines()[0]}); use 'auto' or 'cpu'"
+        ) from error

@@ -1,0 +1,306 @@
+"""One training run: the engine, what it reports, and how it is stopped and continued."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import EarlyStopping, ProgressBar
+from pyro.infer import SVI
+from torch import Tensor
+
+from pyro_vae.errors import CheckpointError, DataError, NonFiniteLossError
+from pyro_vae.evaluation import elbo, kl_per_dimension
+from pyro_vae.files import make_folder, read_torch, write_torch
+from pyro_vae.objectives.schedules import Schedule
+from pyro_vae.training.batches import Batches
+from pyro_vae.training.diagnosis import find_culprit
+from pyro_vae.training.history import History
+from pyro_vae.training.optimiser import JointOptim
+from pyro_vae.variants.base import Variant
+
+__all__ = ["Run", "Settings"]
+
+
+@dataclass
+class Settings:
+    """The arguments of :func:`pyro_vae.fit`, checked."""
+
+    epochs: int
+    batch_size: int
+    lr: Schedule
+    optimizer: Callable[..., torch.optim.Optimizer]
+    clip: float | None
+    transform: Callable[[Tensor], Tensor] | None
+    seed: int
+    precision: str
+    patience: int | None
+    tensorboard: bool
+    progress: bool | str
+
+    def as_text(self) -> str:
+        """What must be the same when a run is resumed."""
+        return json.dumps(
+            {"batch_size": self.batch_size, "clip": self.clip, "seed": self.seed, "precision": self.precision}
+        )
+
+
+class Run:
+    """A run of a variant; with a folder, one that survives being killed."""
+
+    def __init__(
+        self, variant: Variant, settings: Settings, folder: str | os.PathLike[str] | None, resume: bool
+    ) -> None:
+        self.variant = variant
+        self.settings = settings
+        self.folder: Path | None = None if folder is None else make_folder(folder)
+        self.history = History()
+        self.best: dict[str, Any] | None = None
+        self.saved = self._saved(resume)
+        self.optim = JointOptim(
+            variant.parameters(), settings.optimizer, lr=settings.lr(0.0), clip=settings.clip
+        )
+        self.svi = SVI(variant.model, variant.guide, self.optim, loss=self._loss, loss_and_grads=self._loss_and_grads)
+        self.engine = Engine(self._step)
+        self.writer: Any = None
+
+    # -- one step
+
+    def _loss(self, *args: Any) -> Any:
+        return self.variant.objective.loss(*args)
+
+    def _loss_and_grads(self, model: Any, guide: Any, *args: Any) -> float:
+        loss = self.variant.objective.loss_and_grads(model, guide, *args)
+        if not math.isfinite(loss):  # before the optimiser can spoil the weights with it
+            state = self.engine.state
+            kept = f"; {self.folder / 'last.pt'} holds the last good epoch" if self.folder else ""
+            raise NonFiniteLossError(
+                f"the loss became {loss} in epoch {state.epoch}, step {state.iteration}: "
+                f"{find_culprit(self.variant, *args)}{kept}"
+            )
+        return loss
+
+    def _step(self, engine: Engine, batch: Tensor) -> float:
+        now = (engine.state.iteration - 1) / len(self.batches)
+        self.variant.anneal(now)
+        self.optim.set_lr(self.settings.lr(now))
+        self.optim.batch = len(batch)
+        with self.precision:
+            loss = self.svi.step(*self.variant.program_arguments(batch))
+        terms = getattr(self.variant.objective, "terms", None)
+        if terms is not None:
+            self.reported += torch.stack([terms.reconstruction, terms.kl])
+        self.total += loss
+        if engine.state.iteration == self.first_step:
+            # the first batch was checked in full; from here on the checks would be most of the work
+            self.unchecked.enter_context(pyro.validation_enabled(False))
+        return loss
+
+    # -- the whole run
+
+    def train(self, x: Tensor, valid: Tensor | None) -> History:
+        """Train on ``x`` (N, \\*shape), watching ``valid``."""
+        variant, settings = self.variant, self.settings
+        cuda = [variant.device] if variant.device.type == "cuda" else []
+        store = pyro.get_param_store().scope()
+        with torch.random.fork_rng(devices=cuda), store, contextlib.ExitStack() as self.unchecked:
+            torch.manual_seed(settings.seed)
+            x, self.valid = self._checked("data", x), None if valid is None else self._checked("valid", valid)
+            self.batches = Batches(x, settings.batch_size, settings.seed, settings.transform)
+            self.precision = torch.autocast(
+                variant.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
+            )
+            if not (self.saved or variant.initialised):
+                variant.initialise(x if settings.transform is None else settings.transform(x))
+            self._attach()
+            variant.train()
+            start = self._restore() if self.saved else 0
+            self.first_step = start * len(self.batches) + 1
+            try:
+                if start < settings.epochs:
+                    self.engine.run(
+                        self._stream(start + 1), max_epochs=settings.epochs, epoch_length=len(self.batches)
+                    )
+            finally:
+                variant.eval()
+                variant.anneal(float("inf"))
+                if self.writer is not None:
+                    self.writer.close()
+            if settings.patience is not None and self.best is not None:
+                variant.load_state_dict(self.best)
+        return self.history
+
+    def _checked(self, what: str, x: Tensor) -> Tensor:
+        """The data on the device, after a check of what the variant will see of them."""
+        if not len(x):
+            raise DataError(f"{what}: there are no data (shape {tuple(x.shape)})")
+        try:
+            if self.settings.transform is None:
+                return self.variant.as_data(x)
+            seen = self.variant.as_data(self.settings.transform(x))
+        except DataError as error:
+            raise DataError(f"{what}: {error}") from None
+        return x.to(self.variant.device, self.variant.dtype) if what == "data" else seen
+
+    def _stream(self, epoch: int) -> Iterator[Tensor]:
+        while True:
+            yield from self.batches.epoch(epoch)
+            epoch += 1
+
+    def _attach(self) -> None:
+        engine = self.engine
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin_epoch)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
+        self.stopper: EarlyStopping | None = None
+        if self.settings.patience is not None:
+            self.stopper = EarlyStopping(self.settings.patience, lambda _: self._score(), engine)
+            self.stopper.logger.disabled = True
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.stopper)
+        if self.folder is not None:
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+        shown = self.settings.progress
+        if shown is True or (shown == "auto" and sys.stderr.isatty()):
+            bar = ProgressBar(desc=type(self.variant).__name__, persist=True, bar_format=None)
+            bar.attach(
+                engine,
+                event_name=Events.EPOCH_COMPLETED,
+                closing_event_name=Events.COMPLETED,
+                output_transform=lambda _: {
+                    name: self.history[name][-1] for name in ("elbo", "valid_elbo") if name in self.history
+                },
+            )
+
+    def _begin_epoch(self) -> None:
+        self.started = time.perf_counter()
+        self.total = 0.0
+        self.reported = torch.zeros(2, device=self.variant.device)
+
+    def _end_epoch(self) -> None:
+        n = len(self.batches.x)
+        epoch = self.engine.state.epoch
+        if getattr(self.variant.objective, "terms", None) is not None:
+            reconstruction, kl = (self.reported / n).tolist()
+        else:  # Pyro's own objectives report only their sum
+            some = elbo(self.variant, next(self.batches.epoch(0))[:2000])
+            reconstruction, kl = some.reconstruction.mean().item(), some.kl.mean().item()
+        entry: dict[str, Any] = {
+            "loss": self.total / n,
+            "elbo": reconstruction - kl,
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "beta": self.variant.beta(epoch - 1 / len(self.batches)),
+            "lr": self.settings.lr(epoch - 1 / len(self.batches)),
+        }
+        if self.valid is not None:
+            terms = elbo(self.variant, self.valid)
+            for name, value in zip(terms._fields, terms, strict=True):
+                entry[f"valid_{name}"] = value.mean().item()
+            dimensions = kl_per_dimension(self.variant, self.valid)
+            if dimensions is not None:
+                entry["valid_kl_per_dimension"] = dimensions.tolist()
+        entry["seconds"] = time.perf_counter() - self.started
+        self.history.append(**entry)
+        if self._score() >= max(self.history[self._scored()]):
+            if self.settings.patience is not None:
+                self.best = copy.deepcopy(self.variant.state_dict())
+            if self.folder is not None:
+                self.variant.save(self.folder / "best.pt")
+
+    def _scored(self) -> str:
+        return "elbo" if self.valid is None else "valid_elbo"
+
+    def _score(self) -> float:
+        return self.history[self._scored()][-1]
+
+    # -- stopping and continuing
+
+    def _saved(self, resume: bool) -> dict[str, Any] | None:
+        """The checkpoint to continue from."""
+        if self.folder is None or not (self.folder / "last.pt").exists():
+            return None
+        path = self.folder / "last.pt"
+        if not resume:
+            raise CheckpointError(
+                f"folder {str(self.folder)!r} already holds a run; continue it with resume=True, or name another folder"
+            )
+        saved = read_torch(path)
+        if "training" not in saved:
+            raise CheckpointError(f"{str(path)!r} holds a variant but no run that could be resumed")
+        if json.loads(saved["config"]) != json.loads(json.dumps(self.variant.config)):
+            raise CheckpointError(
+                f"{str(path)!r} is a run of another variant; give fit the variant that it was started with: "
+                f"{saved['config']}"
+            )
+        ours, theirs = json.loads(self.settings.as_text()), json.loads(saved["training"])
+        changed = [f"{name}={theirs[name]!r} (now {ours[name]!r})" for name in ours if ours[name] != theirs[name]]
+        if changed:
+            raise CheckpointError(f"{str(path)!r} was started with {', '.join(changed)}; resume with the same settings")
+        return saved
+
+    def _restore(self) -> int:
+        """Put everything back as it was at the end of the checkpoint's last epoch, and return that epoch."""
+        saved = self.saved
+        assert saved is not None
+        if saved["data"] != self._fingerprint():
+            raise CheckpointError("the run to be resumed was started with other training data")
+        self.variant.load_state_dict(saved["weights"])
+        self.optim.torch_optimiser.load_state_dict(saved["optimiser"])
+        self.history.update(json.loads(saved["history"]))
+        if self.stopper is not None and saved["stopper"]:
+            self.stopper.load_state_dict(saved["stopper"])
+        if self.folder is not None and (self.folder / "best.pt").exists():
+            self.best = read_torch(self.folder / "best.pt")["weights"]
+        epoch = int(saved["epoch"])
+        self.engine.load_state_dict(
+            {"epoch": epoch, "epoch_length": len(self.batches), "max_epochs": self.settings.epochs}
+        )
+        torch.set_rng_state(saved["rng"])
+        if saved["cuda_rng"] is not None and self.variant.device.type == "cuda":
+            torch.cuda.set_rng_state(saved["cuda_rng"], self.variant.device)
+        return epoch
+
+    def _fingerprint(self) -> list[float]:
+        x = self.batches.x
+        return [len(x), x[:1000].double().sum().item()]
+
+    def _write(self) -> None:
+        assert self.folder is not None
+        on_cuda = self.variant.device.type == "cuda"
+        write_torch(
+            self.folder / "last.pt",
+            {
+                **self.variant.to_content(),
+                "training": self.settings.as_text(),
+                "data": self._fingerprint(),
+                "optimiser": self.optim.torch_optimiser.state_dict(),
+                "epoch": self.engine.state.epoch,
+                "history": json.dumps(self.history),
+                "stopper": self.stopper.state_dict() if self.stopper is not None else None,
+                "rng": torch.get_rng_state(),
+                "cuda_rng": torch.cuda.get_rng_state(self.variant.device) if on_cuda else None,
+            },
+        )
+        self.history.to_csv(self.folder / "history.csv")
+        if self.settings.tensorboard:
+            self._tensorboard()
+
+    def _tensorboard(self) -> None:
+        if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(self.folder))
+        for name, values in self.history.items():
+            if isinstance(values[-1], float):
+                self.writer.add_scalar(name, values[-1], self.engine.state.epoch)
