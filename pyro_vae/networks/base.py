@@ -9,7 +9,15 @@ from pyro_vae.configured import Configured
 from pyro_vae.errors import ConfigurationError, check_choice
 from pyro_vae.parts import Shape, numel
 
-__all__ = ["AffineOfAll", "Network", "activation", "check_layer_options", "flat_batch", "normalisation"]
+__all__ = [
+    "AffineOfAll",
+    "Network",
+    "activation",
+    "affine",
+    "check_layer_options",
+    "flat_batch",
+    "normalisation",
+]
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -77,6 +85,14 @@ def normalisation(name: str | None, width: int) -> list[nn.Module]:
     return [_BatchNorm(width) if name == "batch" else nn.LayerNorm(width)]
 
 
+def affine(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer that keeps the scale of what passes through it (Glorot & Bengio 2010, equation 16)."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class AffineOfAll(nn.Module):
     """W_1 a + W_2 b + ... + bias for several inputs, each flattened, their batch shapes broadcast.
 
@@ -88,7 +104,7 @@ class AffineOfAll(nn.Module):
         super().__init__()
         self.event_dims = [len(shape) for shape in inputs]
         total = sum(numel(shape) for shape in inputs)
-        reference = nn.Linear(total, width)  # initialised as one layer over the concatenation would be
+        reference = affine(total, width)  # initialised as one layer over the concatenation would be
         weights = reference.weight.detach().split([numel(shape) for shape in inputs], dim=1)
         self.weights = nn.ParameterList(nn.Parameter(weight.clone()) for weight in weights)
         self.bias = reference.bias

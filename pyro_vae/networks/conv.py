@@ -12,6 +12,7 @@ from pyro_vae.networks.base import (
     AffineOfAll,
     Network,
     activation,
+    affine,
     check_layer_options,
     flat_batch,
     normalisation,
@@ -89,7 +90,7 @@ class Conv(Network):
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
             if following is not None:
-                layers.append(nn.Linear(width, following))
+                layers.append(affine(width, following))
         return layers
 
     def stage(self, convolution: nn.Module, channels: int) -> list[nn.Module]:
@@ -112,7 +113,7 @@ class _Inwards(nn.Module):
         widths = [*spec.hidden, numel(output)]
         self.join = AffineOfAll((channels[-1], height, width), *others, width=widths[0])
         self.dense = nn.Sequential(*spec.dense(widths[:-1]))
-        self.last = nn.Linear(widths[-2], widths[-1]) if spec.hidden else nn.Identity()
+        self.last = affine(widths[-2], widths[-1]) if spec.hidden else nn.Identity()
         self.output = output
 
     def forward(self, image: Tensor, *others: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.errors import check_positive
-from pyro_vae.networks.base import AffineOfAll, Network, activation, check_layer_options, normalisation
+from pyro_vae.networks.base import AffineOfAll, Network, activation, affine, check_layer_options, normalisation
 from pyro_vae.parts import Shape, numel
 
 __all__ = ["MLP"]
@@ -64,7 +64,7 @@ class _Perceptron(nn.Module):
             layers.append(activation(spec.activation))
             if spec.dropout:
                 layers.append(nn.Dropout(spec.dropout))
-            layers.append(nn.Linear(width, following))
+            layers.append(affine(width, following))
         self.rest = nn.Sequential(*layers)
         self.output = output
 

@@ -26,7 +26,7 @@ def fit(
     epochs: int,
     valid: Any = None,
     batch_size: int = 128,
-    lr: float | Schedule = 1e-3,
+    lr: float | Schedule = 2e-3,
     lr_schedule: str | Schedule = "cosine",
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
     clip: float | None = None,
