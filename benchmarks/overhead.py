@@ -2,8 +2,8 @@
 
     python benchmarks/overhead.py
 
-The network is 784-400-20, batch 128, on random binary data, five epochs of 100 steps; the ways alternate, so that a machine whose speed drifts
-slows them alike, and the median of the ratios of neighbouring rounds is reported with their quartiles.
+The network is 784-400-20, batch 128, on random binary data, five epochs of 100 steps.
+The ways alternate, so that a machine whose speed drifts slows them alike, and the median of the ratios of neighbouring rounds is reported with their quartiles.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def with_fit(x: torch.Tensor) -> Callable[[], None]:
     return lambda: pv.fit(vae, x, epochs=EPOCHS, lr_schedule="constant", progress=False) and None
 
 
-def _svi_loop(x: torch.Tensor, optim: Callable[[pv.VAE], pyro.optim.PyroOptim], objective: object) -> Callable[[], None]:
+def _svi_loop(
+    x: torch.Tensor, optim: Callable[[pv.VAE], pyro.optim.PyroOptim], objective: object
+) -> Callable[[], None]:
     vae = make()
     svi = SVI(vae.model, vae.guide, optim(vae), loss=objective or vae.objective)
     batches = Batches(x, BATCH, seed=0)

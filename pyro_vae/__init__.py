@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-from pyro_vae import likelihoods, networks, objectives, posteriors, priors
-from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, NonFiniteLossError
-from pyro_vae.variants import VAE, Autoencoder, Variant, load
-
 if TYPE_CHECKING:
-    from pyro_vae import data, evaluation, plots
+    from pyro_vae import data, evaluation, likelihoods, networks, objectives, plots, posteriors, priors
+    from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, NonFiniteLossError
     from pyro_vae.stories import story
     from pyro_vae.training import fit
+    from pyro_vae.variants import VAE, Autoencoder, Variant, load
 
 __all__ = [
     "VAE",
@@ -42,19 +40,26 @@ __all__ = [
     "story",
 ]
 
-# what draws in matplotlib, ignite or scikit-learn is imported when it is first used
-_LAZY = {"fit": "pyro_vae.training", "story": "pyro_vae.stories"}
+# Everything is imported when it is first used: the command line answers `--help` without waiting for torch and
+# Pyro, and what draws in matplotlib, ignite or scikit-learn costs nothing until it is wanted.
+_HOMES = {
+    "pyro_vae.errors": ["CheckpointError", "ConfigurationError", "DataError", "NonFiniteLossError"],
+    "pyro_vae.stories": ["story"],
+    "pyro_vae.training": ["fit"],
+    "pyro_vae.variants": ["VAE", "Autoencoder", "Variant", "load"],
+}
+_SUBPACKAGES = ["guides", "models", "report"]  # reachable as attributes, beside those in __all__
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        value = getattr(importlib.import_module(_LAZY[name]), name)
-    elif name in __all__:
+    for home, names in _HOMES.items():
+        if name in names:
+            module = importlib.import_module(home)
+            globals().update({each: getattr(module, each) for each in names})
+            return globals()[name]
+    if name in __all__ or name in _SUBPACKAGES:
         return importlib.import_module(f"pyro_vae.{name}")
-    else:
-        raise AttributeError(f"module 'pyro_vae' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    raise AttributeError(f"module 'pyro_vae' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

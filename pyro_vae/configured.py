@@ -190,5 +190,3 @@ def _find_class(path: str) -> type:
     if not (issubclass(cls, trusted) or cls.__module__.startswith("pyro.infer")):
         raise ConfigurationError(f"{path!r} is no part, variant, objective or distribution")
     return cls
-
-

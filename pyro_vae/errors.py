@@ -6,6 +6,7 @@ Every message names what was wrong, what was wanted, what was got, and how to me
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Iterable
 
 __all__ = [
@@ -59,6 +60,6 @@ def check_positive(what: str, value: int) -> int:
     Raises:
         ConfigurationError: when it is not.
     """
-    if isinstance(value, bool) or int(value) != value or value < 1:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or value % 1 or value < 1:
         raise ConfigurationError(f"{what} must be a whole number of at least 1, got {value!r}")
     return int(value)

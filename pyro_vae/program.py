@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pyro.nn import PyroModule
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
 
-__all__ = ["Program"]
+__all__ = ["Program", "sample_sites"]
 
 
 class _Weights(Messenger):
@@ -43,3 +45,8 @@ class Program(PyroModule):
             return super().__call__(*args, **kwargs)
         with _Weights(self.weights):
             return super().__call__(*args, **kwargs)
+
+
+def sample_sites(trace: Any) -> Iterator[Any]:
+    """The ``pyro.sample`` statements of a trace, without those that Pyro's plates make."""
+    return (site for site in trace.nodes.values() if site["type"] == "sample" and not site_is_subsample(site))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyro_vae.objectives.kl import kl_exact
 from pyro_vae.objectives.kl import kl_per_dimension as _kl_per_dimension
+from pyro_vae.program import sample_sites
 from pyro_vae.variants.base import Variant, evaluating
 
 __all__ = ["ELBOTerms", "SiteTerm", "elbo", "kl_per_dimension", "site_terms", "traces"]
@@ -62,10 +63,8 @@ def traces(variant: Variant, x: Tensor, num_samples: int) -> tuple[Any, Any]:
 def _site_terms(variant: Variant, x: Tensor, num_samples: int) -> list[SiteTerm]:
     guide_trace, model_trace = traces(variant, x, num_samples)
     terms = []
-    for name, site in model_trace.nodes.items():
-        if site["type"] != "sample" or type(site["fn"]).__name__ == "_Subsample":
-            continue
-        p, value = site["fn"], site["value"]
+    for site in sample_sites(model_trace):
+        name, p, value = site["name"], site["fn"], site["value"]
         if site["is_observed"]:
             log_p = p.log_prob(value).mean(0)
             terms.append(SiteTerm(name, True, log_p, torch.zeros_like(log_p), False))
@@ -87,9 +86,7 @@ def _entropy(q: Any) -> Tensor | None:
         return None
 
 
-def site_terms(
-    variant: Variant, x: Any, *, num_samples: int = 1, batch_size: int = 1000
-) -> list[SiteTerm]:
+def site_terms(variant: Variant, x: Any, *, num_samples: int = 1, batch_size: int = 1000) -> list[SiteTerm]:
     """Each sample site's contribution to the ELBO of each datum; :func:`elbo` is their sum.
 
     KL and entropy are exact where a closed form is known, and averages over draws from the guide elsewhere.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyro_vae.errors import DataError, check_choice, check_positive
 from pyro_vae.evaluation.elbo import traces
+from pyro_vae.program import sample_sites
 from pyro_vae.variants.base import Variant, evaluating
 
 __all__ = ["Estimate", "log_likelihood"]
@@ -30,10 +31,9 @@ class Estimate(Tensor):
 def _log_joint(trace: Any, *, observed_only: bool = False) -> Tensor:
     """Sum of the sites' log-probabilities, (K, N), without the weights that training may put on them."""
     total: Any = 0.0
-    for site in trace.nodes.values():
-        if site["type"] == "sample" and type(site["fn"]).__name__ != "_Subsample":
-            if site["is_observed"] or not observed_only:
-                total = total + site["fn"].log_prob(site["value"])
+    for site in sample_sites(trace):
+        if site["is_observed"] or not observed_only:
+            total = total + site["fn"].log_prob(site["value"])
     return total
 
 

@@ -31,6 +31,8 @@ class Likelihood(Conditional):
     def __init__(self, shape: int | Iterable[int]) -> None:
         super().__init__()
         self.shape = as_shape(shape)
+        if not isinstance(self._arguments.get("shape", 0), int):
+            self._arguments["shape"] = self.shape  # a torch.Size, or a list from a file, prints like a tuple
 
     def parameter_shape(self, shape: Shape) -> Shape:
         return (1, *shape)

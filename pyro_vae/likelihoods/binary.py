@@ -112,6 +112,7 @@ class UnnormalisedBernoulli(_Logits):
         shape: event shape of one datum.
     """
 
+    has_density = False
     family = _CrossEntropy
     name = "a Bernoulli scored at grey values (unnormalised)"
     support = constraints.unit_interval

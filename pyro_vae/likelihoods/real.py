@@ -52,14 +52,12 @@ class _LocationScale(Likelihood):
 
     def words(self) -> str:
         scales = {
-            "shared": "one learned scale shared by all",
-            "per_dimension": "a learned scale for each",
-            "predicted": "scales from the decoder",
+            "shared": "means from the decoder and one learned scale shared by all",
+            "per_dimension": "means from the decoder and a learned scale for each",
+            "predicted": "means and scales from the decoder",
         }
-        scale = scales.get(str(self.scale), f"scale {self.scale}")
-        return (
-            f"{self.name}, for each of {'x'.join(map(str, self.shape))} values, with means from the decoder and {scale}"
-        )
+        parameters = scales.get(str(self.scale), f"means from the decoder and scale {self.scale}")
+        return f"{self.name}, for each of {'x'.join(map(str, self.shape))} values, with {parameters}"
 
     def scale_latex(self, symbol: str) -> str:
         """The scale in a formula, as the given symbol or its number."""
@@ -96,7 +94,7 @@ class Normal(_LocationScale):
 
     def latex(self) -> str:
         scale = self.scale_latex(r"\sigma")
-        return rf"\mathcal{{N}}(f_\theta(z), {{{scale}}}^2)"
+        return rf"\mathcal{{N}}(f_\theta(z), {scale}^2)"
 
 
 class Laplace(_LocationScale):

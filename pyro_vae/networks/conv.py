@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -106,7 +107,7 @@ class _Inwards(nn.Module):
         image, *others = inputs
         channels = [image[0], *spec.channels]
         stages: list[nn.Module] = []
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in itertools.pairwise(channels):
             stages += spec.stage(nn.Conv2d(before, after, 3, stride=2, padding=1), after)
         height, width = spec.stage_sizes(*image[1:])[-1]
         self.stages = nn.Sequential(*stages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -59,7 +60,7 @@ class _Perceptron(nn.Module):
         widths = [*spec.hidden, numel(output)]
         self.first = AffineOfAll(*inputs, width=widths[0])
         layers: list[nn.Module] = []
-        for width, following in zip(widths, widths[1:], strict=False):
+        for width, following in itertools.pairwise(widths):
             layers += normalisation(spec.norm, width)
             layers.append(activation(spec.activation))
             if spec.dropout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,11 +126,20 @@ class ELBO(Configured, TraceMeanField_ELBO):
             )
         return dimensions.unflatten(-1, (groups, size // groups)).sum(-1)
 
-    def formula(self, likelihood: str, divergence: str, weight: str) -> str:
-        """The objective as LaTeX, from the likelihood's and the divergence's formulas and beta's."""
-        if self.free_bits:
-            index = "j" if self.groups != 1 else ""
-            floor = rf"\max({self.free_bits:g},\, {divergence}{'_j' if index else ''})"
-            divergence = rf"\sum_j {floor}" if index else floor
-        particles = rf"\;\; ({self.num_particles}\ \mathrm{{particles}})" if self.num_particles > 1 else ""
-        return rf"{likelihood} - {weight}{divergence}{particles}"
+    def formula(self, likelihood: str, divergences: Sequence[tuple[str, str]]) -> str:
+        """The objective as LaTeX.
+
+        Args:
+            likelihood: the reconstruction term.
+            divergences: for each latent site the weight and the divergence that the objective charges.
+        """
+        text = likelihood
+        for weight, divergence in divergences:
+            if self.free_bits and self.groups == 1:
+                divergence = rf"\max({self.free_bits:g},\, {divergence})"
+            elif self.free_bits:
+                divergence = rf"\sum_j \max({self.free_bits:g},\, {divergence}_j)"
+            # minus a negative divergence, which is what the KL from a delta is
+            negative = divergence.startswith("-")
+            text += rf" + {weight}{divergence[1:]}" if negative else rf" - {weight}{divergence}"
+        return text

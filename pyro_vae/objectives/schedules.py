@@ -70,9 +70,7 @@ class Sigmoid(Schedule):
         steepness: of the curve; it covers the logistic function between -steepness and +steepness.
     """
 
-    def __init__(
-        self, start: float = 0.0, end: float = 1.0, epochs: float = 10.0, steepness: float = 6.0
-    ) -> None:
+    def __init__(self, start: float = 0.0, end: float = 1.0, epochs: float = 10.0, steepness: float = 6.0) -> None:
         self.start, self.end = float(start), float(end)
         self.epochs = _check_epochs("epochs of Sigmoid", epochs)
         self.steepness = _check_epochs("steepness of Sigmoid", steepness)
@@ -123,9 +121,7 @@ class Cosine(Schedule):
         Loshchilov & Hutter, SGDR, 2017, equation 5, without restarts (https://arxiv.org/abs/1608.03983)
     """
 
-    def __init__(
-        self, start: float = 1.0, end: float = 0.0, epochs: float = 10.0, hold: float = 0.0
-    ) -> None:
+    def __init__(self, start: float = 1.0, end: float = 0.0, epochs: float = 10.0, hold: float = 0.0) -> None:
         self.start, self.end = float(start), float(end)
         self.epochs = _check_epochs("epochs of Cosine", epochs)
         self.hold = float(hold)

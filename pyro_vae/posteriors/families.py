@@ -96,7 +96,7 @@ class Delta(Posterior):
         return "exactly what the encoder says, without uncertainty"
 
     def latex(self) -> str:
-        return r"\delta(z - e_\phi(x))"
+        return r"\delta(e_\phi(x))"
 
 
 @register_kl(dist.MultivariateNormal, dist.Independent)

@@ -36,9 +36,7 @@ class Flow(Prior):
         Chen et al., Variational Lossy Autoencoder, 2017, on flows as priors (https://arxiv.org/abs/1611.02731)
     """
 
-    def __init__(
-        self, size: int, flow: str = "maf", transforms: int = 3, hidden: Sequence[int] = (64, 64)
-    ) -> None:
+    def __init__(self, size: int, flow: str = "maf", transforms: int = 3, hidden: Sequence[int] = (64, 64)) -> None:
         super().__init__(size)
         self.transforms = check_positive("transforms", transforms)
         self.kind = flow

@@ -101,6 +101,4 @@ class Vamp(Prior):
 
 
 def _mixture(logits: Tensor, components: TorchDistribution) -> TorchDistribution:
-    return dist.MixtureSameFamily(
-        dist.Categorical(logits=logits, validate_args=False), components, validate_args=False
-    )
+    return dist.MixtureSameFamily(dist.Categorical(logits=logits, validate_args=False), components, validate_args=False)

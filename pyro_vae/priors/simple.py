@@ -112,7 +112,7 @@ class Fixed(Prior):
         return self.distribution
 
     def words(self) -> str:
-        return f"a {self._family}, fixed, in {self.size} dimensions"
+        return f"a fixed {self._family} in {self.size} dimensions"
 
     def latex(self) -> str:
         return rf"\mathrm{{{self._family}}}_{{{self.size}}}"
@@ -140,10 +140,10 @@ class Improper(Prior):
         return _Improper(constraints.real_vector, torch.Size(), torch.Size([self.size]))
 
     def words(self) -> str:
-        return f"anything in {self.size} dimensions: an autoencoder has no density p(z) to draw from"
+        return f"anything in {self.size} dimensions, none preferred: there is no density to draw from"
 
     def latex(self) -> str:
-        return r"\mathrm{const}"
+        return rf"\mathrm{{ImproperUniform}}(\mathbb{{R}}^{{{self.size}}})"
 
 
 class _Improper(dist.ImproperUniform):

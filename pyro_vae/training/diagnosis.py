@@ -8,6 +8,7 @@ import pyro
 import torch
 from pyro import poutine
 
+from pyro_vae.program import sample_sites
 from pyro_vae.variants.base import Variant
 
 __all__ = ["find_culprit"]
@@ -25,10 +26,8 @@ def find_culprit(variant: Variant, *arguments: Any) -> str:
         guide_trace = poutine.trace(variant.guide).get_trace(*arguments)
         model_trace = poutine.trace(poutine.replay(variant.model, trace=guide_trace)).get_trace(*arguments)
         for program, trace in (("guide", guide_trace), ("model", model_trace)):
-            for name, site in trace.nodes.items():
-                if site["type"] != "sample" or type(site["fn"]).__name__ == "_Subsample":
-                    continue
-                where = f"site {name!r} of the {program}, {site['fn']}"
+            for site in sample_sites(trace):
+                where = f"site {site['name']!r} of the {program}, {site['fn']}"
                 if not torch.isfinite(site["value"]).all():
                     return f"{where}: its value is not finite"
                 if not torch.isfinite(site["fn"].log_prob(site["value"])).all():

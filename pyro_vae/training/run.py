@@ -69,9 +69,7 @@ class Run:
         self.history = History()
         self.best: dict[str, Any] | None = None
         self.saved = self._saved(resume)
-        self.optim = JointOptim(
-            variant.parameters(), settings.optimizer, lr=settings.lr(0.0), clip=settings.clip
-        )
+        self.optim = JointOptim(variant.parameters(), settings.optimizer, lr=settings.lr(0.0), clip=settings.clip)
         self.svi = SVI(variant.model, variant.guide, self.optim, loss=self._loss, loss_and_grads=self._loss_and_grads)
         self.engine = Engine(self._step)
         self.writer: Any = None
@@ -130,9 +128,7 @@ class Run:
             self.first_step = start * len(self.batches) + 1
             try:
                 if start < settings.epochs:
-                    self.engine.run(
-                        self._stream(start + 1), max_epochs=settings.epochs, epoch_length=len(self.batches)
-                    )
+                    self.engine.run(self._stream(start + 1), max_epochs=settings.epochs, epoch_length=len(self.batches))
             finally:
                 variant.eval()
                 variant.anneal(float("inf"))

@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 import numpy as np
+import pyro
 import torch
 from pyro import poutine
 from pyro.distributions import TorchDistribution
@@ -247,17 +248,23 @@ class Variant(Configured, PyroModule):
 
 
 class evaluating:  # noqa: N801
-    """A context in which a variant is in evaluation mode (dropout off, batch norm fixed)."""
+    """A context in which a variant is in evaluation mode (dropout off, batch norm fixed).
+
+    Running a program registers its parameters in Pyro's store; what is only evaluated leaves none there.
+    """
 
     def __init__(self, variant: torch.nn.Module) -> None:
         self.variant = variant
 
     def __enter__(self) -> None:
+        self.store = pyro.get_param_store().scope()
+        self.store.__enter__()
         self.was_training = self.variant.training
         self.variant.eval()
 
     def __exit__(self, *error: object) -> None:
         self.variant.train(self.was_training)
+        self.store.__exit__(None, None, None)
 
 
 def representative(distribution: TorchDistribution) -> Tensor:
