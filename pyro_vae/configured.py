@@ -12,7 +12,7 @@ import torch
 
 from pyro_vae.errors import ConfigurationError
 
-__all__ = ["Configured", "build", "to_config"]
+__all__ = ["Configured", "build", "show", "to_config"]
 
 
 class Configured:
@@ -51,11 +51,19 @@ class Configured:
             if parameter.name not in self._arguments:
                 continue
             value = self._arguments[parameter.name]
-            if value is parameter.default:
+            if value is parameter.default or (isinstance(value, str | float) and value == parameter.default):
                 continue
             plain = position == 0 and parameter.kind is not parameter.KEYWORD_ONLY
-            shown.append(f"{value!r}" if plain else f"{parameter.name}={value!r}")
+            shown.append(show(value) if plain else f"{parameter.name}={show(value)}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def show(value: Any) -> str:
+    """``repr``, with Pyro's objectives by their arguments instead of their address."""
+    if type(value).__module__.startswith("pyro.infer"):
+        arguments = _objective_config(value)["init_args"].items()
+        return f"{type(value).__name__}({', '.join(f'{name}={argument!r}' for name, argument in arguments)})"
+    return repr(value)
 
 
 def _remembering(init: Any) -> Any:

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 
 from pyro_vae.errors import check_choice
 
-__all__ = ["FLOWS", "FlowDistribution", "make_flow"]
+__all__ = ["FLOWS", "FlowDistribution", "import_zuko", "make_flow"]
 
 FLOWS = {"maf": "MAF", "realnvp": "RealNVP", "nice": "NICE", "nsf": "NSF"}
 """Names of zuko's flows that are accepted where a flow is asked for."""
@@ -40,9 +40,16 @@ class FlowDistribution(ZukoToPyro):
         return f"FlowDistribution({self.dist!r})"
 
 
-def make_flow(name: str, features: int, transforms: int, hidden: list[int], context: int = 0) -> Any:
-    """One of zuko's flows: lazy, so that called with a context it gives a torch distribution."""
+def import_zuko() -> Any:
+    """zuko, without the switch that it throws: importing it turns torch's validation off for the whole process."""
+    before = torch.distributions.Distribution._validate_args
     import zuko
 
+    torch.distributions.Distribution.set_default_validate_args(before)
+    return zuko
+
+
+def make_flow(name: str, features: int, transforms: int, hidden: list[int], context: int = 0) -> Any:
+    """One of zuko's flows: lazy, so that called with a context it gives a torch distribution."""
     check_choice("flow", name, FLOWS)
-    return getattr(zuko.flows, FLOWS[name])(features, context, transforms=transforms, hidden_features=hidden)
+    return getattr(import_zuko().flows, FLOWS[name])(features, context, transforms=transforms, hidden_features=hidden)

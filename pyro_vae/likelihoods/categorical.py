@@ -80,7 +80,7 @@ class Categorical(Likelihood):
 
     def starting_parameters(self, x: Tensor) -> Tensor:
         frequencies = torch.stack([(x == level).to(torch.get_default_dtype()).mean(0) for level in range(self.levels)])
-        return torch.log(frequencies + 1 / (self.levels * 10))
+        return torch.log(frequencies + 1e-3 / self.levels)  # levels that were never seen stay possible
 
     def words(self) -> str:
         size = "x".join(map(str, self.shape))

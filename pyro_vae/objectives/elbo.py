@@ -11,7 +11,7 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 
 from pyro_vae.configured import Configured
-from pyro_vae.errors import ConfigurationError
+from pyro_vae.errors import ConfigurationError, check_positive
 from pyro_vae.objectives.kl import kl_exact, kl_per_dimension
 
 __all__ = ["ELBO", "Terms"]
@@ -57,6 +57,9 @@ class ELBO(Configured, TraceMeanField_ELBO):
     """
 
     def __init__(self, num_particles: int = 1, free_bits: float = 0.0, groups: int | None = None) -> None:
+        check_positive("num_particles", num_particles)
+        if groups is not None:
+            check_positive("groups", groups)
         super().__init__(num_particles=num_particles, vectorize_particles=num_particles > 1, max_plate_nesting=1)
         if not free_bits >= 0:
             raise ConfigurationError(f"free_bits is an allowance in nats, not negative, got {free_bits!r}")

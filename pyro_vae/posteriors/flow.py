@@ -9,7 +9,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from pyro_vae.errors import check_positive
-from pyro_vae.flows import FlowDistribution
+from pyro_vae.flows import FlowDistribution, import_zuko
 from pyro_vae.networks import Network
 from pyro_vae.parts import Shape, positive
 from pyro_vae.posteriors.families import Posterior
@@ -48,28 +48,26 @@ class Flow(Posterior):
 
     def connect(self, network: Network, *inputs: Shape, shape: Shape | None = None, prepare=None) -> None:  # type: ignore[no-untyped-def]
         super().connect(network, *inputs, shape=shape, prepare=prepare)
-        from zuko.flows import MaskedAutoregressiveTransform
-        from zuko.lazy import LazyComposedTransform
+        zuko = import_zuko()
 
         assert self.shape is not None
         (d,) = self.shape
         orders = [torch.arange(d) if i % 2 == 0 else torch.arange(d).flip(0) for i in range(self.transforms)]
         # zuko's masked transforms go from data to noise in one pass; their inverse draws in one pass
-        self.bend = LazyComposedTransform(
+        self.bend = zuko.lazy.LazyComposedTransform(
             *(
-                MaskedAutoregressiveTransform(d, self.context, order=order, hidden_features=self.hidden)
+                zuko.flows.MaskedAutoregressiveTransform(d, self.context, order=order, hidden_features=self.hidden)
                 for order in orders
             )
         )
 
     def distribution(self, parameters: Tensor) -> TorchDistribution:
-        from zuko.distributions import DiagNormal, NormalizingFlow
-
+        zuko = import_zuko()
         assert self.shape is not None
         (d,) = self.shape
         loc, raw_scale, context = parameters.split([d, d, self.context], dim=-1)
-        base = DiagNormal(loc, positive(raw_scale))
-        return FlowDistribution(NormalizingFlow(self.bend(context).inv, base))
+        base = zuko.distributions.DiagNormal(loc, positive(raw_scale))
+        return FlowDistribution(zuko.distributions.NormalizingFlow(self.bend(context).inv, base))
 
     def words(self) -> str:
         return (

@@ -33,10 +33,10 @@ class MixtureOfNormals(Prior):
     def __init__(self, size: int, components: int = 10) -> None:
         super().__init__(size)
         self.components = check_positive("components", components)
-        self.logits = nn.Parameter(torch.zeros(components))
+        self.logits = nn.Parameter(torch.zeros(self.components))
         # equal components would get equal gradients for ever
-        self.loc = nn.Parameter(torch.randn(components, size))
-        self.raw_scale = nn.Parameter(torch.zeros(components, size))
+        self.loc = nn.Parameter(torch.randn(self.components, self.size))
+        self.raw_scale = nn.Parameter(torch.zeros(self.components, self.size))
 
     def forward(self) -> TorchDistribution:  # type: ignore[override]
         normals = dist.Normal(self.loc, positive(self.raw_scale), validate_args=False).to_event(1)
@@ -66,11 +66,15 @@ class Vamp(Prior):
     def __init__(self, size: int, components: int = 50) -> None:
         super().__init__(size)
         self.components = check_positive("components", components)
-        self.logits = nn.Parameter(torch.zeros(components))
+        self.logits = nn.Parameter(torch.zeros(self.components))
         # a tuple keeps the guide's posterior from being registered (and saved) a second time
         self._posterior: tuple[Conditional, ...] = ()
 
     def meet(self, posterior: Conditional, data_shape: Shape) -> None:
+        if self._posterior:
+            raise ConfigurationError(
+                f"this {self!r} already belongs to a variant and reads its encoder; make a new one for another"
+            )
         if not getattr(posterior, "has_density", True):
             raise ConfigurationError(
                 f"the VampPrior is a mixture of the guide's q(z | u) and needs its density, but {posterior!r} has "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
+from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.distributions import constraints
 
@@ -29,7 +30,7 @@ class StandardNormal(Prior):
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
-        self.register_buffer("zero", torch.zeros(size), persistent=False)
+        self.register_buffer("zero", torch.zeros(self.size), persistent=False)
 
     def forward(self) -> TorchDistribution:  # type: ignore[override]
         return dist.Normal(self.zero, torch.ones_like(self.zero), validate_args=False).to_event(1)
@@ -53,8 +54,8 @@ class Normal(Prior):
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
-        self.loc = nn.Parameter(torch.zeros(size))
-        self.raw_scale = nn.Parameter(torch.zeros(size))
+        self.loc = nn.Parameter(torch.zeros(self.size))
+        self.raw_scale = nn.Parameter(torch.zeros(self.size))
 
     def forward(self) -> TorchDistribution:  # type: ignore[override]
         return dist.Normal(self.loc, positive(self.raw_scale), validate_args=False).to_event(1)
@@ -85,6 +86,8 @@ class Fixed(Prior):
     """
 
     def __init__(self, distribution: TorchDistribution, size: int | None = None) -> None:
+        if not isinstance(distribution, TorchDistributionMixin):
+            raise ConfigurationError(f"Fixed wants a distribution of pyro.distributions, got {distribution!r}")
         event, batch = tuple(distribution.event_shape), tuple(distribution.batch_shape)
         if event == () and len(batch) == 1:  # Laplace(zeros(8), ones(8)): the user meant a vector
             distribution, event, batch = distribution.to_event(1), batch, ()

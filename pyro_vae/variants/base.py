@@ -18,8 +18,8 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 import pyro_vae
-from pyro_vae.configured import Configured, build
-from pyro_vae.errors import CheckpointError, ConfigurationError, DataError
+from pyro_vae.configured import Configured, build, show
+from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, check_positive
 from pyro_vae.files import read_torch, write_torch
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.objectives import ELBO, Schedule
@@ -56,6 +56,10 @@ class Variant(Configured, PyroModule):
         objective: PyroELBO | None = None,
         latents: tuple[str, ...] = ("z",),
     ) -> None:
+        if objective is not None and not isinstance(objective, PyroELBO):
+            raise ConfigurationError(
+                f"objective must be one of Pyro's or of pyro_vae.objectives, such as ELBO(free_bits=0.5), got {objective!r}"
+            )
         # Pyro's parameter store tells parameters apart by name only: two variants must never share a root
         super().__init__(name=f"{type(self).__name__}_{next(_serial)}")
         self.model = model
@@ -94,7 +98,7 @@ class Variant(Configured, PyroModule):
         return next(self.parameters()).dtype
 
     def __repr__(self) -> str:
-        lines = [f"  {name}={value!r}," for name, value in self._arguments.items() if value is not None]
+        lines = [f"  {name}={show(value)}," for name, value in self._arguments.items() if value is not None]
         counts = [sum(p.numel() for p in program.parameters()) for program in (self.model, self.guide)]
         lines.append(f"  # {counts[0]:,} parameters in the model, {counts[1]:,} in the guide")
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
@@ -111,12 +115,11 @@ class Variant(Configured, PyroModule):
 
         Raises:
             DataError: for ``y`` in a variant without labels.
-            ConfigurationError: when the prior cannot be drawn from.
+            ConfigurationError: when the prior cannot be drawn from, or n is below 1.
         """
         if y is not None:
             raise DataError(f"{type(self).__name__} has no labels in its story; call generate(n) without y")
-        if n < 1:
-            raise DataError(f"generate: n must be at least 1, got {n}")
+        check_positive("n, the number of data to generate,", n)
         try:
             with torch.no_grad(), evaluating(self):
                 trace = poutine.trace(self.model).get_trace(size=n)

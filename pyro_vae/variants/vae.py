@@ -60,7 +60,8 @@ class VAE(Variant):
     ) -> None:
         posterior = Normal() if posterior is None else posterior
         encoder = MLP() if encoder is None else encoder
-        decoder = encoder.mirrored() if decoder is None else decoder
+        if decoder is None and isinstance(encoder, Network):
+            decoder = encoder.mirrored()
         for what, value, kind in [
             ("prior", prior, Prior),
             ("likelihood", likelihood, Likelihood),
