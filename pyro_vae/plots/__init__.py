@@ -1,1 +1,29 @@
-"""Placeholder."""
+"""Pictures of a variant and of what it makes of data, each one call that returns a matplotlib figure.
+
+Every plot reads the variant's own distributions (``generate``, ``encode``, ``decode``, the prior), so that a
+swapped part changes the picture.  A figure shows itself in a notebook; elsewhere ``figure.savefig(path)``.  Neither
+pyplot nor matplotlib's settings are touched.
+
+Training: :func:`losses`.  Data: :func:`samples`, :func:`reconstructions`, :func:`interpolation`,
+:func:`images`.  Dimensions: :func:`manifold`, :func:`traversal`.  Codes: :func:`latent`, :func:`histograms`, :func:`kl`.
+"""
+
+from pyro_vae.plots.curves import kl, losses
+from pyro_vae.plots.pictures import images, interpolation, reconstructions, samples
+from pyro_vae.plots.planes import manifold, traversal
+from pyro_vae.plots.scatters import histograms, latent
+from pyro_vae.plots.style import Figure
+
+__all__ = [
+    "Figure",
+    "histograms",
+    "images",
+    "interpolation",
+    "kl",
+    "latent",
+    "losses",
+    "manifold",
+    "reconstructions",
+    "samples",
+    "traversal",
+]

@@ -1,0 +1,190 @@
+"""What plots read off a variant: codes, draws and quantiles of the prior.
+
+Everything comes from the variant's own distributions.  Random numbers are drawn with a fixed seed, and the global
+random state is left as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Independent
+
+from pyro_vae.errors import ConfigurationError, DataError
+from pyro_vae.variants.base import Variant, evaluating, representative
+
+__all__ = [
+    "as_xy",
+    "check_count",
+    "check_dimensions",
+    "code_draws",
+    "codes",
+    "labels",
+    "prior_draws",
+    "prior_log_density",
+    "prior_quantiles",
+    "quietly",
+]
+
+_DRAWS = 20_000
+
+
+@contextmanager
+def quietly(variant: Variant, seed: int = 0) -> Iterator[None]:
+    """No gradients, evaluation mode, and a random state that is seeded inside and restored afterwards."""
+    cuda = [variant.device] if variant.device.type == "cuda" else []
+    with torch.no_grad(), evaluating(variant), torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(seed)
+        yield
+
+
+# -- arguments
+
+
+def as_xy(x: Any, y: Any = None) -> tuple[Any, Any]:
+    """Data and labels; those of a split, where x is one and no others are given."""
+    if hasattr(x, "x") and hasattr(x, "y"):
+        return x.x, x.y if y is None else y
+    return x, y
+
+
+def labels(y: Any, n: int) -> np.ndarray | None:
+    """Labels (N,): whole numbers are classes (-1 where missing), floating point numbers reals (NaN where missing).
+
+    Raises:
+        DataError: when there is not one label for each datum.
+    """
+    if y is None:
+        return None
+    y = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    if y.dtype.kind not in "biuf":
+        raise DataError(f"y: wanted whole numbers (classes) or real numbers, got {y.dtype}")
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.shape != (n,):
+        hint = "; choose one column, y[:, 0]" if y.ndim == 2 and len(y) == n else ""
+        raise DataError(f"y: wanted one label for each of {n} data, got shape {tuple(y.shape)}{hint}")
+    return y.astype(float) if y.dtype.kind == "f" else y.astype(int)
+
+
+def check_count(what: str, value: int, least: int) -> int:
+    """Return ``value`` if it is a whole number of at least ``least``.
+
+    Raises:
+        ConfigurationError: when it is not.
+    """
+    if isinstance(value, bool) or int(value) != value or value < least:
+        raise ConfigurationError(f"{what} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def check_dimensions(variant: Variant, dimensions: int | Sequence[int]) -> list[int]:
+    """Latent dimensions, counted from 0, as a list.
+
+    Raises:
+        ConfigurationError: when the variant has no such dimension.
+    """
+    chosen = [dimensions] if isinstance(dimensions, int) else [int(d) for d in dimensions]
+    size = variant.latent_size
+    if not chosen or any(not 0 <= d < size for d in chosen):
+        raise ConfigurationError(f"the latent dimensions are 0 to {size - 1}, got {dimensions!r}")
+    return chosen
+
+
+# -- the guide
+
+
+def _encoded(variant: Variant, x: Any, read: Any) -> Tensor:
+    x = variant.as_data(x)
+    with quietly(variant):
+        return torch.cat([read(variant.encode(batch)) for batch in x.split(1000)])
+
+
+def codes(variant: Variant, x: Any) -> Tensor:
+    """Means of q(z | x), (N, D); one draw of z where the mean has no closed form.
+
+    Raises:
+        DataError: when the data do not fit.
+    """
+    return _encoded(variant, x, representative)
+
+
+def code_draws(variant: Variant, x: Any) -> Tensor:
+    """One draw from q(z | x) for each datum, (N, D): together a sample of the aggregate posterior.
+
+    Raises:
+        DataError: when the data do not fit.
+    """
+    return _encoded(variant, x, lambda q: q.sample())
+
+
+# -- the prior
+
+
+def prior_draws(variant: Variant, n: int = _DRAWS) -> Tensor:
+    """Draws from p(z), (n, D).
+
+    Raises:
+        ConfigurationError: when the prior cannot be drawn from.
+    """
+    with quietly(variant):
+        try:
+            prior = variant.model.prior()
+            # in pieces: a mixture draws from every component before it chooses one
+            return torch.cat([prior.sample((min(4000, n - start),)) for start in range(0, n, 4000)])
+        except NotImplementedError as error:
+            reason = str(error).splitlines()[0] if error.args else "the prior cannot be drawn from"
+            raise ConfigurationError(reason) from None
+
+
+def prior_log_density(variant: Variant, z: Tensor) -> Tensor | None:
+    """log p(z) of codes (\\*batch, D) in nats, or ``None`` where the prior has no density."""
+    with quietly(variant):
+        try:
+            return variant.model.prior().log_prob(z)
+        except NotImplementedError:
+            return None
+
+
+def prior_quantiles(variant: Variant, probabilities: Sequence[float], x: Any = None) -> Tensor:
+    """Quantiles of each latent dimension, (P, D), at P probabilities.
+
+    They come from the inverse distribution function where the prior factorises over the dimensions and has one,
+    else from draws; and where there is no prior to draw from, from the codes of the data ``x``.
+
+    Raises:
+        ConfigurationError: when the prior cannot be drawn from and no data are given.
+        DataError: when they are too few to have quantiles.
+    """
+    p = torch.as_tensor(list(probabilities), dtype=variant.dtype, device=variant.device)
+    with quietly(variant):
+        exact = _inverse(variant.model.prior(), p)
+    if exact is not None:
+        return exact
+    try:
+        z = prior_draws(variant, _DRAWS // 2)
+    except ConfigurationError as error:
+        if x is None:
+            raise ConfigurationError(f"{error}. Give data x to take the quantiles of their codes") from None
+        z = codes(variant, x)
+        if len(z) < 10:
+            raise DataError(
+                f"x: {type(variant).__name__} has no prior to draw from, so quantiles are those of the codes of x, "
+                f"and {len(z)} {'data are' if len(z) > 1 else 'datum is'} too few; give at least 10"
+            ) from None
+    # torch.quantile refuses large tensors
+    return torch.from_numpy(np.quantile(z.double().cpu().numpy(), p.double().cpu().numpy(), axis=0)).to(p)
+
+
+def _inverse(prior: Any, p: Tensor) -> Tensor | None:
+    if not isinstance(prior, Independent) or prior.reinterpreted_batch_ndims != 1:
+        return None
+    try:
+        return prior.base_dist.icdf(p[:, None].expand(-1, *prior.event_shape))
+    except NotImplementedError:
+        return None
