@@ -133,8 +133,11 @@ def _distribution_config(value: torch.distributions.Distribution) -> dict[str, A
             "reinterpreted_batch_ndims": value.reinterpreted_batch_ndims,
         }
         return {"class_path": _public_path(torch.distributions.Independent), "init_args": arguments}
-    names = list(inspect.signature(cls.__init__).parameters)
-    arguments = {n: getattr(value, n).tolist() for n in cls.arg_constraints if n in names and n in vars(value)}
+    parameters = inspect.signature(cls.__init__).parameters
+    given = [name for name in vars(value) if name in cls.arg_constraints and name in parameters]
+    # of alternatives (probs or logits) one was given, and torch may since have computed the others from it
+    alternatives = [name for name in given if parameters[name].default is None]
+    arguments = {name: getattr(value, name).tolist() for name in given if name not in alternatives[1:]}
     if not arguments or not isinstance(cls.arg_constraints, Mapping):
         raise ConfigurationError(
             f"{cls.__name__} cannot be written as text, so a part made with it cannot be saved; "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import tempfile
 import zipfile
 from pathlib import Path
@@ -51,8 +50,10 @@ def write_torch(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError | RuntimeError):  # torch's writer reports a full disk as a RuntimeError
+            raise CheckpointError(f"cannot write {str(path)!r} ({error}); what was there before is intact") from error
         raise
 
 
@@ -66,11 +67,13 @@ def read_torch(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no file {str(path)!r}")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums that it writes
+            if broken := archive.testzip():
+                raise zipfile.BadZipFile(f"{broken} fails its checksum")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{str(path)!r} is damaged or was not written by pyro_vae ({str(error).splitlines()[0][:120]})"
-        ) from error
+    except Exception as error:  # damage can make torch and pickle raise anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise CheckpointError(f"{str(path)!r} is damaged or was not written by pyro_vae ({reason})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{str(path)!r} was not written by this version of pyro_vae (format {FORMAT!r})")
     return content

@@ -16,7 +16,7 @@ from pyro_vae.errors import ConfigurationError, check_positive
 if TYPE_CHECKING:
     from pyro_vae.networks import Network
 
-__all__ = ["Conditional", "Part", "Shape", "as_shape", "numel", "positive"]
+__all__ = ["Conditional", "Part", "Shape", "as_shape", "numel", "positive", "positive_inverse"]
 
 Shape = tuple[int, ...]
 
@@ -46,6 +46,16 @@ def positive(raw: Tensor) -> Tensor:
     Unlike ``exp`` it cannot overflow and grows linearly, which keeps the first steps of training tame.
     """
     return nn.functional.softplus(raw + _UNIT_SOFTPLUS) + 1e-6
+
+
+def positive_inverse(scale: Tensor) -> Tensor:
+    """The unconstrained number that :func:`positive` makes ``scale`` of.
+
+    Example:
+        >>> positive_inverse(positive(torch.tensor([-1.0, 2.0])))
+        tensor([-1.0000,  2.0000])
+    """
+    return torch.log(torch.expm1(scale - 1e-6)) - _UNIT_SOFTPLUS
 
 
 class Part(Configured, nn.Module):

@@ -10,6 +10,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyro_vae.errors import check_positive
 from pyro_vae.objectives.kl import kl_exact
 from pyro_vae.objectives.kl import kl_per_dimension as _kl_per_dimension
 from pyro_vae.program import sample_sites
@@ -101,6 +102,8 @@ def site_terms(variant: Variant, x: Any, *, num_samples: int = 1, batch_size: in
     Raises:
         DataError: when the data do not fit.
     """
+    check_positive("num_samples", num_samples)
+    check_positive("batch_size", batch_size)
     x = variant.as_data(x)
     with torch.no_grad(), evaluating(variant):
         batches = [_site_terms(variant, batch, num_samples) for batch in x.split(batch_size)]
@@ -152,6 +155,7 @@ def kl_per_dimension(variant: Variant, x: Any, *, batch_size: int = 1000) -> Ten
     Raises:
         DataError: when the data do not fit.
     """
+    check_positive("batch_size", batch_size)
     x = variant.as_data(x)
     total: Any = 0.0
     with torch.no_grad(), evaluating(variant):

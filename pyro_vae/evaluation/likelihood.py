@@ -64,7 +64,8 @@ def log_likelihood(
     """Estimate log p(x) of each datum, in nats: the log of the mean of K importance weights.
 
     The estimate is biased downwards (Jensen), less so with more samples.  The standard error is that of the mean
-    weight by the delta method, sd(w) / (mean(w) sqrt(K)); where a few weights dominate it is too small.
+    weight by the delta method, sd(w) / (mean(w) sqrt(K)); where a few weights dominate it is too small, and of a
+    single sample it is NaN.
 
     Args:
         variant: any variant whose prior has a density.
@@ -94,6 +95,7 @@ def log_likelihood(
     """
     log_weights = _METHODS[check_choice("method", method, _METHODS)]
     check_positive("num_samples", num_samples)
+    check_positive("chunk", chunk)
     if not getattr(variant.guide.posterior, "has_density", True):
         raise DataError(
             f"{type(variant).__name__} has no density q(z | x) to weigh draws with, so log p(x) cannot be estimated; "
@@ -114,7 +116,8 @@ def log_likelihood(
             values.append(log_sum - math.log(num_samples))
             # variance of the mean over its square: sum w^2 / (sum w)^2 - 1 / K
             relative = (log_squares - 2 * log_sum).exp() - 1 / num_samples
-            errors.append(relative.clamp(min=0).sqrt())
+            unknown = torch.full_like(relative, math.nan)  # one draw says nothing about its spread
+            errors.append(relative.clamp(min=0).sqrt() if num_samples > 1 else unknown)
     estimate = torch.cat(values).to(variant.dtype).as_subclass(Estimate)
     estimate.standard_error = torch.cat(errors).to(variant.dtype)
     return estimate

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import ConfigurationError, check_choice
 from pyro_vae.likelihoods.base import Likelihood
-from pyro_vae.parts import Shape, positive
+from pyro_vae.parts import Shape, positive, positive_inverse
 
 __all__ = ["Laplace", "Normal"]
 
@@ -48,7 +48,24 @@ class _LocationScale(Likelihood):
 
     def starting_parameters(self, x: Tensor) -> Tensor:
         mean = x.mean(0, keepdim=True)
-        return torch.cat([mean, torch.zeros_like(mean)]) if self.scale == "predicted" else mean
+        if self.scale != "predicted":
+            return mean
+        return torch.cat([mean, positive_inverse(self._starting_scales(x))[None]])
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> None:
+        """Start the mean and the scale at the data's: a scale that is far off would be thousands of steps away."""
+        super().initialise(x)
+        if self.scale in ("shared", "per_dimension"):
+            scales = self._starting_scales(x)
+            scales = scales.square().mean().sqrt() if self.scale == "shared" else scales
+            self.raw_scale.copy_(positive_inverse(scales))
+
+    def _starting_scales(self, x: Tensor) -> Tensor:
+        """Standard deviations (\\*shape) of the data; dimensions that hardly vary get a tenth of the overall one."""
+        deviations = (x - x.mean(0)).square().mean(0).sqrt()
+        overall = deviations.square().mean().sqrt()
+        return deviations.clamp(min=max(0.1 * overall.item(), 1e-3))
 
     def words(self) -> str:
         scales = {
@@ -82,7 +99,7 @@ class Normal(_LocationScale):
         >>> likelihood = likelihoods.Normal(3, scale=0.5)
         >>> likelihood.connect(networks.MLP([]), (2,))
         >>> likelihood(torch.zeros(4, 2)).stddev[0]
-        tensor([0.5000, 0.5000, 0.5000], grad_fn=<SelectBackward0>)
+        tensor([0.5000, 0.5000, 0.5000])
 
     References:
         Rybkin, Daniilidis & Levine, Simple and Effective VAE Training with Calibrated Decoders, 2021, on the

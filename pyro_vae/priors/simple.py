@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
@@ -108,7 +110,7 @@ class Fixed(Prior):
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
         # a distribution is no module: its tensors must be moved along by hand
         super()._apply(fn, recurse)
-        _move(self.distribution, fn)
+        self.distribution = _moved(self.distribution, fn)
         return self
 
     def forward(self) -> TorchDistribution:  # type: ignore[override]
@@ -121,12 +123,15 @@ class Fixed(Prior):
         return rf"\mathrm{{{self._family}}}_{{{self.size}}}"
 
 
-def _move(distribution: torch.distributions.Distribution, fn) -> None:  # type: ignore[no-untyped-def]
-    for name, value in list(vars(distribution).items()):
+def _moved(distribution: torch.distributions.Distribution, fn):  # type: ignore[no-untyped-def]
+    """A copy of the distribution with ``fn`` applied to its tensors; the user's own stays where it is."""
+    moved = copy.copy(distribution)
+    for name, value in list(vars(moved).items()):
         if isinstance(value, Tensor) and value.is_floating_point():
-            setattr(distribution, name, fn(value))
+            setattr(moved, name, fn(value))
         elif isinstance(value, torch.distributions.Distribution):
-            _move(value, fn)
+            setattr(moved, name, _moved(value, fn))
+    return moved
 
 
 class Improper(Prior):

@@ -82,13 +82,14 @@ class Run:
     def _loss_and_grads(self, model: Any, guide: Any, *args: Any) -> float:
         loss = self.variant.objective.loss_and_grads(model, guide, *args)
         if not math.isfinite(loss):  # before the optimiser can spoil the weights with it
-            state = self.engine.state
-            kept = f"; {self.folder / 'last.pt'} holds the last good epoch" if self.folder else ""
-            raise NonFiniteLossError(
-                f"the loss became {loss} in epoch {state.epoch}, step {state.iteration}: "
-                f"{find_culprit(self.variant, *args)}{kept}"
-            )
+            raise self._not_finite(f"the loss became {loss}", *args)
         return loss
+
+    def _not_finite(self, what: str, *args: Any) -> NonFiniteLossError:
+        state = self.engine.state
+        kept = f"; {self.folder / 'last.pt'} holds the last good epoch" if self.folder else ""
+        culprit = find_culprit(self.variant, *args)
+        return NonFiniteLossError(f"{what} in epoch {state.epoch}, step {state.iteration}: {culprit}{kept}")
 
     def _step(self, engine: Engine, batch: Tensor) -> float:
         now = (engine.state.iteration - 1) / len(self.batches)
@@ -127,7 +128,8 @@ class Run:
             start = self._restore() if self.saved else 0
             self.first_step = start * len(self.batches) + 1
             try:
-                if start < settings.epochs:
+                stopped = self.stopper is not None and self.stopper.counter >= self.stopper.patience
+                if start < settings.epochs and not stopped:
                     self.engine.run(self._stream(start + 1), max_epochs=settings.epochs, epoch_length=len(self.batches))
             finally:
                 variant.eval()
@@ -186,6 +188,9 @@ class Run:
     def _end_epoch(self) -> None:
         n = len(self.batches.x)
         epoch = self.engine.state.epoch
+        if not all(torch.isfinite(weight).all() for weight in self.variant.parameters()):
+            # the loss was finite still, but the last step's gradient was not: the checkpoint must not see it
+            raise self._not_finite("a weight became NaN or infinite")
         if getattr(self.variant.objective, "terms", None) is not None:
             reconstruction, kl = (self.reported / n).tolist()
         else:  # Pyro's own objectives report only their sum

@@ -58,7 +58,8 @@ class Variant(Configured, PyroModule):
     ) -> None:
         if objective is not None and not isinstance(objective, PyroELBO):
             raise ConfigurationError(
-                f"objective must be one of Pyro's or of pyro_vae.objectives, such as ELBO(free_bits=0.5), got {objective!r}"
+                f"objective must be one of Pyro's or of pyro_vae.objectives, such as ELBO(free_bits=0.5), "
+                f"got {objective!r}"
             )
         # Pyro's parameter store tells parameters apart by name only: two variants must never share a root
         super().__init__(name=f"{type(self).__name__}_{next(_serial)}")

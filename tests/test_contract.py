@@ -1,0 +1,370 @@
+"""The contract that every variant keeps."""
+
+import copy
+import json
+
+import pyro
+import pyro.optim
+import pytest
+import torch
+import yaml
+from pyro import poutine
+from pyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
+
+import pyro_vae as pv
+from pyro_vae import evaluation, likelihoods, networks, posteriors
+from pyro_vae.configured import build
+from pyro_vae.variants.base import representative
+from tests.family import IMAGE, PRIORS, VARIANTS, D, data_for, randomised, same_weights, unmoved, vae, weights
+
+HAS_A_PRIOR = [name for name in VARIANTS if "autoencoder" not in name]
+HAS_A_MEAN = [name for name in VARIANTS if "flow" not in name]
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request):
+    return VARIANTS[request.param]()
+
+
+def loss_of(variant, x):
+    """The variant's own objective on x, averaged over a few seeded evaluations."""
+    variant.eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        losses = [variant.objective.loss(variant.model, variant.guide, x) for _ in range(8)]
+    variant.train()
+    return sum(losses) / len(losses) / len(x)
+
+
+# -- shapes and values
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (4, 1, 3)])
+def test_parts_accept_any_leading_batch_shape(variant, batch):
+    variant.eval()
+    n = max(1, torch.Size(batch).numel())
+    x = data_for(variant, n).reshape(*batch, *variant.shape)
+    q = variant.guide.posterior(x)
+    z = q.sample()
+    p = variant.likelihood(z)
+    assert q.batch_shape == batch
+    assert z.shape == (*batch, variant.latent_size)
+    assert p.batch_shape == batch
+    assert p.event_shape == variant.shape
+    assert p.log_prob(x).shape == batch
+    flat = variant.likelihood(z.reshape(n, -1)).log_prob(x.reshape(n, *variant.shape))
+    torch.testing.assert_close(p.log_prob(x).flatten(), flat)
+
+
+@pytest.mark.parametrize("name", HAS_A_PRIOR)
+def test_generate_gives_data_in_the_support(name):
+    variant = randomised(VARIANTS[name]())
+    means, draws = variant.generate(6), variant.generate(6, mean=False)
+    assert means.shape == draws.shape == (6, *variant.shape)
+    assert variant.likelihood.support.check(draws).all()
+    assert not means.requires_grad
+    low, high = getattr(variant.likelihood.support, "lower_bound", None), draws.max()
+    if low is not None:  # a mean lies within the hull of the support, not always in the support itself
+        assert means.min() >= low
+        assert means.max() <= getattr(variant.likelihood.support, "upper_bound", high)
+    assert not torch.equal(means[0], means[1]), "the code plays no part"
+    variant.likelihood.check(draws)
+
+
+def test_encode_is_a_distribution_and_reconstruct_has_the_shape_of_data(variant):
+    x = data_for(variant, 5)
+    q = variant.encode(x)
+    assert isinstance(q, pyro.distributions.Distribution)
+    assert (q.batch_shape, q.event_shape) == ((5,), (variant.latent_size,))
+    for mean in (True, False):
+        reconstructed = variant.reconstruct(x, mean=mean)
+        assert reconstructed.shape == x.shape
+        assert reconstructed.isfinite().all()
+
+
+@pytest.mark.parametrize("name", HAS_A_MEAN)
+def test_reconstruct_decodes_the_encoded_mean(name):
+    variant = VARIANTS[name]()
+    x = data_for(variant, 5)
+    expected = variant.decode(variant.encode(x).mean).mean
+    torch.testing.assert_close(variant.reconstruct(x), expected, rtol=0, atol=0)
+
+
+def test_elbo_is_reconstruction_minus_kl_and_the_sum_of_its_sites(variant):
+    x = data_for(variant, 7)
+    torch.manual_seed(3)
+    terms = evaluation.elbo(variant, x, num_samples=2, batch_size=3)
+    torch.manual_seed(3)
+    sites = evaluation.site_terms(variant, x, num_samples=2, batch_size=3)
+    torch.testing.assert_close(terms.elbo, terms.reconstruction - terms.kl)
+    torch.testing.assert_close(terms.elbo, sum(site.contribution for site in sites))
+    assert {site.name for site in sites} == {"z", "x"}
+    assert terms.elbo.shape == (7,)
+
+
+# -- gradients and training
+
+
+@pytest.mark.parametrize("objective", [None, Trace_ELBO, TraceMeanField_ELBO])
+def test_every_parameter_gets_a_gradient(variant, objective, own_store):
+    objective = variant.objective if objective is None else objective()
+    objective.loss_and_grads(variant.model, variant.guide, data_for(variant))
+    without = [name for name, p in variant.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not without
+
+
+def train_with_fit(variant, x):
+    pv.fit(variant, x, epochs=8, batch_size=16, lr=1e-2)
+
+
+def train_with_svi(variant, x, objective=None):
+    svi = SVI(variant.model, variant.guide, pyro.optim.Adam({"lr": 1e-2}), objective or variant.objective)
+    for _ in range(30):
+        svi.step(x)
+
+
+def train_with_svi_and_trace_elbo(variant, x):
+    train_with_svi(variant, x, Trace_ELBO())
+
+
+def train_with_torch(variant, x):
+    loss = Trace_ELBO()(variant.model, variant.guide)
+    loss(x)
+    optimiser = torch.optim.Adam(loss.parameters(), lr=1e-2)
+    for _ in range(30):
+        optimiser.zero_grad()
+        loss(x).backward()
+        optimiser.step()
+
+
+@pytest.mark.parametrize("train", [train_with_fit, train_with_svi, train_with_svi_and_trace_elbo, train_with_torch])
+def test_every_way_of_training_lowers_the_loss_and_moves_every_parameter(variant, train, own_store):
+    x = data_for(variant)
+    before, loss_before = weights(variant), loss_of(variant, x)
+    train(variant, x)
+    assert not unmoved(before, weights(variant))
+    assert loss_of(variant, x) < loss_before - 0.1
+
+
+def test_fit_leaves_nothing_behind(variant):
+    pyro.param("of_the_user", torch.ones(2))
+    torch.manual_seed(12)
+    state = torch.get_rng_state()
+    pv.fit(variant, data_for(variant, 16), epochs=1, valid=data_for(variant, 8))
+    after_fit = torch.get_rng_state()
+    # data_for drew numbers too: draw them again from the same state
+    torch.set_rng_state(state)
+    data_for(variant, 16), data_for(variant, 8)
+    assert torch.equal(torch.get_rng_state(), after_fit)
+    assert list(pyro.get_param_store().keys()) == ["of_the_user"]
+    pyro.clear_param_store()
+
+
+def test_fit_is_reproducible_from_its_seed_alone(variant):
+    x = data_for(variant)
+    twins = [variant, copy.deepcopy(variant), copy.deepcopy(variant)]
+    for twin, (seed, state) in zip(twins, [(0, 1), (0, 2), (1, 1)], strict=True):
+        torch.manual_seed(state)
+        pv.fit(twin, x, epochs=1, batch_size=16, seed=seed)
+    first, second, other = map(weights, twins)
+    assert same_weights(first, second)
+    assert not same_weights(first, other)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_constructors_do_not_seed(name):
+    torch.manual_seed(1)
+    first = weights(VARIANTS[name]())
+    second = weights(VARIANTS[name]())
+    assert not same_weights(first, second)
+
+
+# -- several in one process
+
+
+def twins_of_one_class(name, how):
+    first = VARIANTS[name]()
+    return first, copy.deepcopy(first) if how == "copied" else VARIANTS[name]()
+
+
+@pytest.mark.parametrize("how", ["made twice", "copied"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_two_of_a_class_train_independently(name, how, own_store):
+    first, second = twins_of_one_class(name, how)
+    x = data_for(first)
+    svis = [SVI(v.model, v.guide, pyro.optim.Adam({"lr": 1e-2}), loss=Trace_ELBO()) for v in (first, second)]
+    before = weights(first), weights(second)
+    svis[0].step(x)
+    assert not unmoved(before[0], weights(first))
+    assert same_weights(before[1], weights(second))
+    between = weights(first)
+    svis[1].step(x)
+    assert same_weights(between, weights(first))
+    assert not unmoved(before[1], weights(second))
+    svis[0].step(x)
+    assert not unmoved(between, weights(first))
+
+
+# -- files
+
+
+def test_save_and_load_give_the_same_variant(variant, tmp_path):
+    randomised(variant)
+    x = data_for(variant, 5)
+    variant.save(tmp_path / "variant.pt")
+    loaded = pv.load(tmp_path / "variant.pt")
+    assert type(loaded) is type(variant)
+    assert repr(loaded) == repr(variant)
+    assert same_weights(weights(variant), weights(loaded))
+    torch.manual_seed(2)
+    expected = representative(variant.encode(x)), variant.reconstruct(x)
+    torch.manual_seed(2)
+    got = representative(loaded.encode(x)), loaded.reconstruct(x)
+    assert torch.equal(expected[0], got[0])
+    assert torch.equal(expected[1], got[1])
+    torch.manual_seed(2)
+    expected = evaluation.elbo(variant, x).elbo
+    torch.manual_seed(2)
+    assert torch.equal(expected, evaluation.elbo(loaded, x).elbo)
+    assert loaded.objective.__class__ is variant.objective.__class__
+    assert [loaded.beta(t) for t in (0, 1, 5)] == [variant.beta(t) for t in (0, 1, 5)]
+    content = torch.load(tmp_path / "variant.pt", weights_only=True)
+    assert json.loads(content["config"]) == json.loads(json.dumps(variant.config))
+
+
+@pytest.mark.parametrize("through", [lambda c: yaml.safe_load(yaml.safe_dump(c)), lambda c: json.loads(json.dumps(c))])
+def test_config_survives_text(variant, through):
+    text = through(variant.config)
+    again = build(text)
+    assert type(again) is type(variant)
+    assert repr(again) == repr(variant)
+    assert through(again.config) == text
+    assert {n: p.shape for n, p in again.named_parameters()} == {n: p.shape for n, p in variant.named_parameters()}
+
+
+# -- double precision
+
+
+def test_double_precision_from_end_to_end(variant, tmp_path):
+    x = data_for(variant, 8).double()
+    variant.double()
+    assert variant.dtype == torch.float64
+    pv.fit(variant, x, epochs=1)
+    assert {p.dtype for p in variant.parameters()} == {torch.float64}
+    assert variant.encode(x).sample().dtype == torch.float64
+    assert variant.reconstruct(x).dtype == torch.float64
+    assert evaluation.elbo(variant, x).elbo.dtype == torch.float64
+    if not isinstance(variant, pv.Autoencoder):
+        assert variant.generate(2).dtype == torch.float64
+        estimate = evaluation.log_likelihood(variant, x, num_samples=2)
+        assert estimate.dtype == estimate.standard_error.dtype == torch.float64
+    variant.save(tmp_path / "double.pt")
+    loaded = pv.load(tmp_path / "double.pt")
+    torch.manual_seed(0)
+    expected = evaluation.elbo(variant, x).elbo
+    torch.manual_seed(0)
+    torch.testing.assert_close(evaluation.elbo(loaded, x).elbo, expected, rtol=1e-12, atol=0)
+
+
+# -- the one idea: a swapped prior changes everything that reads it
+
+
+def moments(draws):
+    draws = draws.detach().double().flatten(1)
+    return draws.mean(0), draws.std(0) / len(draws) ** 0.5
+
+
+def assert_same_mean(first, second, limit=4.5):
+    (a, error_a), (b, error_b) = moments(first), moments(second)
+    z = (a - b) / (error_a**2 + error_b**2).sqrt()
+    assert z.abs().max() < limit, f"means {a} and {b} differ by z = {z}"
+
+
+def assert_same_moments(first, second):
+    assert_same_mean(first, second)
+    assert_same_mean((first - first.mean(0)) ** 2, (second - first.mean(0)) ** 2)
+    assert_same_mean(first[:, :1] * first[:, 1:], second[:, :1] * second[:, 1:])
+
+
+def with_identity_decoder(prior):
+    variant = vae(prior, likelihood=likelihoods.Normal(D, scale=0.1), decoder=networks.MLP([]))
+    randomised(variant)
+    decoder = variant.likelihood.network.first
+    with torch.no_grad():
+        decoder.weights[0].copy_(torch.eye(D))
+        decoder.bias.zero_()
+    return variant
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_generated_data_follow_the_prior(name):
+    variant = with_identity_decoder(name)
+    codes = variant.model.prior().sample((4000,))
+    assert_same_moments(variant.generate(4000), codes)
+    noise = 0.1 * torch.randn(4000, D)
+    assert_same_moments(variant.generate(4000, mean=False), codes + noise)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_the_prior_is_what_model_traces_draw_from(name, own_store):
+    variant = randomised(vae(name))
+    with torch.no_grad():
+        z = poutine.trace(variant.model).get_trace(size=4000).nodes["z"]["value"]
+        assert_same_moments(z, variant.model.prior().sample((4000,)))
+
+
+def test_a_fixed_prior_shows_in_generated_data():
+    prior = pv.priors.Fixed(pyro.distributions.Normal(5.0, 0.1), size=D)
+    x = with_identity_decoder(prior).generate(2000)
+    torch.testing.assert_close(x.mean(0), torch.full((D,), 5.0), rtol=0, atol=0.02)
+    torch.testing.assert_close(x.std(0), torch.full((D,), 0.1), rtol=0.1, atol=0)
+
+
+def test_the_vamp_prior_is_the_mixture_of_the_guides_posteriors():
+    variant = randomised(vae("vamp"))
+    prior = variant.model.prior
+    z = torch.randn(6, D)
+    components = variant.guide.posterior(prior.pseudo_inputs)
+    by_hand = torch.logsumexp(prior.logits.log_softmax(0) + components.log_prob(z[:, None]), -1)
+    torch.testing.assert_close(prior().log_prob(z), by_hand)
+    assert "_posterior" not in dict(prior.named_modules())
+
+
+def test_a_copied_vamp_prior_reads_the_copys_encoder():
+    variant = vae("vamp")
+    twin = copy.deepcopy(variant)
+    assert twin.model.prior._posterior[0] is twin.guide.posterior
+    assert twin.guide.posterior is not variant.guide.posterior
+
+
+def test_what_an_autoencoder_learns_is_reconstruction():
+    x = data_for(VARIANTS["autoencoder"]())
+    autoencoder = pv.Autoencoder(D, likelihoods.Normal(IMAGE, scale=1.0))
+    terms = evaluation.elbo(autoencoder, x)
+    assert torch.equal(terms.kl, torch.zeros(len(x)))
+    assert torch.equal(terms.elbo, terms.reconstruction)
+    pv.fit(autoencoder, x, epochs=2)
+    code = autoencoder.encode(x)
+    assert isinstance(autoencoder.guide.posterior, posteriors.Delta)
+    assert torch.equal(code.sample(), code.mean)
+
+
+# -- fixed priors: a distribution is no module
+
+
+def test_a_fixed_prior_is_saved_whatever_was_asked_of_it_before(tmp_path):
+    variant = vae("fixed_multivariate_normal")
+    for name in ("scale_tril", "precision_matrix", "covariance_matrix"):
+        getattr(variant.model.prior(), name)  # torch keeps what it computes
+    variant.save(tmp_path / "v.pt")
+    z = torch.randn(4, D)
+    expected = variant.model.prior().log_prob(z)
+    torch.testing.assert_close(pv.load(tmp_path / "v.pt").model.prior().log_prob(z), expected)
+
+
+def test_the_users_distribution_stays_as_it_is():
+    given = pyro.distributions.Normal(torch.zeros(D), torch.ones(D))
+    variants = [vae(pv.priors.Fixed(given)) for _ in range(2)]
+    variants[0].double()
+    assert given.loc.dtype == variants[1].model.prior().mean.dtype == torch.float32
+    assert variants[0].model.prior().mean.dtype == torch.float64

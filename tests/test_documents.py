@@ -1,0 +1,56 @@
+"""What the documents say is true: examples run, tables are the recorded results, links lead somewhere."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pyro_vae
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted(module.name for module in pkgutil.walk_packages(pyro_vae.__path__, "pyro_vae."))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings_run(name):
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0
+
+
+def test_the_readmes_ten_lines_run(capsys):
+    blocks = re.findall(r"```python\n(import .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block.replace("epochs=30", "epochs=1"), {})
+    assert "z ~ N(0, I₈)" in capsys.readouterr().out
+
+
+def test_the_readme_quotes_the_story_as_it_stands():
+    (quoted,) = re.findall(r"```python\n(with pyro.plate.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+    def statements(text):
+        return [line.split("#")[0].strip() for line in text.splitlines()]
+
+    assert "\n".join(statements(quoted)).strip() in "\n".join(statements((ROOT / "models" / "vae.py").read_text()))
+
+
+def test_the_readmes_tables_are_the_recorded_results():
+    printed = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "table.py"], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    readme = (ROOT / "README.md").read_text()
+    for table in printed.stdout.strip().split("\n\n"):
+        assert table in readme
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_inside_the_project_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+?)\)", document.read_text()):
+        if not target.startswith(("http", "mailto")):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
