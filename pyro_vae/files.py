@@ -43,15 +43,16 @@ def write_torch(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
     """
     path = Path(path)
     make_folder(path.parent)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # not tempfile's, whose files nobody but their owner may read
+    name = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with name.open("wb") as file:
             torch.save({"format": FORMAT, **content}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException as error:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         if isinstance(error, OSError | RuntimeError):  # torch's writer reports a full disk as a RuntimeError
             raise CheckpointError(f"cannot write {str(path)!r} ({error}); what was there before is intact") from error
         raise

@@ -68,7 +68,8 @@ def fit(
         folder: where to write ``last.pt`` and ``best.pt`` (each loads with :func:`pyro_vae.load`) and
             ``history.csv``, after each epoch.
         resume: continue the run in ``folder`` from its ``last.pt``, if there is one.  On the CPU the resumed run ends
-            with the same weights, bit for bit, as one that was never interrupted.
+            with the same weights, bit for bit, as one that was never interrupted.  (The default ``lr_schedule``
+            stretches with ``epochs``: a run prolonged beyond its first number of epochs is another run.)
         tensorboard: also write TensorBoard events to ``folder`` (needs the ``tensorboard`` extra).
         progress: show a progress bar; ``"auto"`` shows it on terminals.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import hashlib
 import json
 import math
 import os
@@ -26,6 +28,7 @@ from pyro_vae.evaluation import elbo, kl_per_dimension
 from pyro_vae.files import make_folder, read_torch, write_torch
 from pyro_vae.objectives.schedules import Schedule
 from pyro_vae.training.batches import Batches
+from pyro_vae.training.checkpoint import checkpoint_to_resume
 from pyro_vae.training.diagnosis import find_culprit
 from pyro_vae.training.history import History
 from pyro_vae.training.optimiser import JointOptim
@@ -52,9 +55,12 @@ class Settings:
 
     def as_text(self) -> str:
         """What must be the same when a run is resumed."""
-        return json.dumps(
-            {"batch_size": self.batch_size, "clip": self.clip, "seed": self.seed, "precision": self.precision}
-        )
+        same = ("batch_size", "clip", "seed", "precision", "patience")
+        return json.dumps({name: getattr(self, name) for name in same} | {"transform": _name(self.transform)})
+
+
+def _name(function: Callable[..., Any] | None) -> str | None:
+    return function if function is None else getattr(function, "__qualname__", type(function).__name__)
 
 
 class Run:
@@ -68,7 +74,7 @@ class Run:
         self.folder: Path | None = None if folder is None else make_folder(folder)
         self.history = History()
         self.best: dict[str, Any] | None = None
-        self.saved = self._saved(resume)
+        self.saved = checkpoint_to_resume(self.folder, resume, variant, settings.as_text())
         self.optim = JointOptim(variant.parameters(), settings.optimizer, lr=settings.lr(0.0), clip=settings.clip)
         self.svi = SVI(variant.model, variant.guide, self.optim, loss=self._loss, loss_and_grads=self._loss_and_grads)
         self.engine = Engine(self._step)
@@ -227,35 +233,16 @@ class Run:
 
     # -- stopping and continuing
 
-    def _saved(self, resume: bool) -> dict[str, Any] | None:
-        """The checkpoint to continue from."""
-        if self.folder is None or not (self.folder / "last.pt").exists():
-            return None
-        path = self.folder / "last.pt"
-        if not resume:
-            raise CheckpointError(
-                f"folder {str(self.folder)!r} already holds a run; continue it with resume=True, or name another folder"
-            )
-        saved = read_torch(path)
-        if "training" not in saved:
-            raise CheckpointError(f"{str(path)!r} holds a variant but no run that could be resumed")
-        if json.loads(saved["config"]) != json.loads(json.dumps(self.variant.config)):
-            raise CheckpointError(
-                f"{str(path)!r} is a run of another variant; give fit the variant that it was started with: "
-                f"{saved['config']}"
-            )
-        ours, theirs = json.loads(self.settings.as_text()), json.loads(saved["training"])
-        changed = [f"{name}={theirs[name]!r} (now {ours[name]!r})" for name in ours if ours[name] != theirs[name]]
-        if changed:
-            raise CheckpointError(f"{str(path)!r} was started with {', '.join(changed)}; resume with the same settings")
-        return saved
-
     def _restore(self) -> int:
         """Put everything back as it was at the end of the checkpoint's last epoch, and return that epoch."""
         saved = self.saved
         assert saved is not None
-        if saved["data"] != self._fingerprint():
+        if saved["data"] != self._fingerprint:
             raise CheckpointError("the run to be resumed was started with other training data")
+        if saved["validated"] != (self.valid is not None):
+            raise CheckpointError(
+                "the run to be resumed and this one must both have validation data (valid=), or neither"
+            )
         self.variant.load_state_dict(saved["weights"])
         self.optim.torch_optimiser.load_state_dict(saved["optimiser"])
         self.history.update(json.loads(saved["history"]))
@@ -272,9 +259,9 @@ class Run:
             torch.cuda.set_rng_state(saved["cuda_rng"], self.variant.device)
         return epoch
 
-    def _fingerprint(self) -> list[float]:
-        x = self.batches.x
-        return [len(x), x[:1000].double().sum().item()]
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        return hashlib.blake2b(self.batches.x.cpu().numpy().tobytes(), digest_size=16).hexdigest()
 
     def _write(self) -> None:
         assert self.folder is not None
@@ -284,7 +271,8 @@ class Run:
             {
                 **self.variant.to_content(),
                 "training": self.settings.as_text(),
-                "data": self._fingerprint(),
+                "data": self._fingerprint,
+                "validated": self.valid is not None,
                 "optimiser": self.optim.torch_optimiser.state_dict(),
                 "epoch": self.engine.state.epoch,
                 "history": json.dumps(self.history),
