@@ -15,8 +15,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pyro_vae import data, evaluation, likelihoods, networks, objectives, plots, posteriors, priors
     from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, NonFiniteLossError
-    from pyro_vae.stories import story
-    from pyro_vae.training import fit
+    from pyro_vae.stories import story  # type: ignore[no-redef]
+    from pyro_vae.training import fit  # type: ignore[no-redef]
     from pyro_vae.variants import VAE, Autoencoder, Variant, load
 
 __all__ = [

@@ -37,7 +37,7 @@ class Configured:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__init__ = _remembering(cls.__init__)  # type: ignore[misc]
+            cls.__init__ = _remembering(cls.__init__)  # type: ignore[method-assign]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -133,12 +133,13 @@ def _distribution_config(value: torch.distributions.Distribution) -> dict[str, A
             "reinterpreted_batch_ndims": value.reinterpreted_batch_ndims,
         }
         return {"class_path": _public_path(torch.distributions.Independent), "init_args": arguments}
+    constraints: Any = cls.arg_constraints
     parameters = inspect.signature(cls.__init__).parameters
-    given = [name for name in vars(value) if name in cls.arg_constraints and name in parameters]
+    given = [name for name in vars(value) if name in constraints and name in parameters]
     # of alternatives (probs or logits) one was given, and torch may since have computed the others from it
     alternatives = [name for name in given if parameters[name].default is None]
     arguments = {name: getattr(value, name).tolist() for name in given if name not in alternatives[1:]}
-    if not arguments or not isinstance(cls.arg_constraints, Mapping):
+    if not arguments or not isinstance(constraints, Mapping):
         raise ConfigurationError(
             f"{cls.__name__} cannot be written as text, so a part made with it cannot be saved; "
             f"write a short subclass of Prior with numbers as arguments instead"

@@ -53,7 +53,7 @@ def positive_inverse(scale: Tensor) -> Tensor:
 
     Example:
         >>> positive_inverse(positive(torch.tensor([-1.0, 2.0])))
-        tensor([-1.0000,  2.0000])
+        tensor([-1.,  2.])
     """
     return torch.log(torch.expm1(scale - 1e-6)) - _UNIT_SOFTPLUS
 

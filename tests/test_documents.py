@@ -28,7 +28,7 @@ def test_the_readmes_ten_lines_run(capsys):
     assert blocks
     for block in blocks:
         exec(block.replace("epochs=30", "epochs=1"), {})
-    assert "z ~ N(0, I₈)" in capsys.readouterr().out
+    assert "~ N(0, I₈)" in capsys.readouterr().out
 
 
 def test_the_readme_quotes_the_story_as_it_stands():

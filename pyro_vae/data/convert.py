@@ -109,9 +109,7 @@ def _real(values: Tensor, name: str) -> Tensor:
         changed = converted.to(values.dtype) != values
         if changed.any():
             first = values[changed][0].item()
-            raise ValueError(
-                f"{name} holds integers that {converted.dtype} cannot represent, such as {first}"
-            )
+            raise ValueError(f"{name} holds integers that {converted.dtype} cannot represent, such as {first}")
     return converted
 
 
@@ -127,9 +125,7 @@ def _stacked(data: Any) -> Any:
     if not isinstance(items[0], tuple | list):
         return _stack(items, "x")
     if any(len(item) != len(items[0]) for item in items) or len(items[0]) not in (1, 2):
-        raise ValueError(
-            f"{type(data).__name__} must have items x or (x, y), got items of {len(items[0])} parts"
-        )
+        raise ValueError(f"{type(data).__name__} must have items x or (x, y), got items of {len(items[0])} parts")
     columns = [_stack(column, name) for column, name in zip(zip(*items, strict=True), "xy", strict=False)]
     return columns[0] if len(columns) == 1 else tuple(columns)
 
@@ -143,9 +139,7 @@ def _stack(items: Any, name: str) -> Tensor:
     tensors = [torch.as_tensor(item) for item in items]
     shapes = {tuple(tensor.shape) for tensor in tensors}
     if len(shapes) > 1:
-        raise ValueError(
-            f"{name} must have one shape in all items, got {', '.join(map(str, sorted(shapes)))}"
-        )
+        raise ValueError(f"{name} must have one shape in all items, got {', '.join(map(str, sorted(shapes)))}")
     return torch.stack(tensors)
 
 
@@ -158,8 +152,7 @@ def _checked(split: Split) -> Split:
         num_nan = int(split.x.isnan().sum())
         num_inf = int((~finite).sum()) - num_nan
         raise ValueError(
-            f"x must be finite, but holds {num_nan} NaN and {num_inf} infinite values, "
-            f"the first at index {where}"
+            f"x must be finite, but holds {num_nan} NaN and {num_inf} infinite values, the first at index {where}"
         )
     if split.y is not None:
         wrong = split.y.isinf() if split.y.is_floating_point() else split.y < -1

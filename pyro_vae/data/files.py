@@ -104,9 +104,7 @@ def download(torchvision_class: str, into: Path) -> None:
 
     into.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that each move is a rename within one file system and thus atomic.
-    with tempfile.TemporaryDirectory(
-        prefix=".incomplete-", dir=into, ignore_cleanup_errors=True
-    ) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".incomplete-", dir=into, ignore_cleanup_errors=True) as temporary:
         getattr(torchvision.datasets, torchvision_class)(temporary, download=True)
         for file in sorted(Path(temporary).rglob("*")):
             if file.is_file() and not file.name.endswith(".tar.gz"):  # the tar is unpacked by now

@@ -49,16 +49,13 @@ def fashion_mnist(root: Root, seed: int, valid: int | float | None) -> Dataset:
         valid,
         class_names=_FASHION_CLASSES,
         published="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        source="Fashion-MNIST, H. Xiao, K. Rasul and R. Vollgraf (2017), "
-        "https://arxiv.org/abs/1708.07747, MIT.",
+        source="Fashion-MNIST, H. Xiao, K. Rasul and R. Vollgraf (2017), https://arxiv.org/abs/1708.07747, MIT.",
     )
 
 
 def cifar10(root: Root, seed: int, valid: int | float | None) -> Dataset:
     """CIFAR-10, whole or its first part; the last tenth of the training images is for validation."""
-    batches = [
-        f"cifar-10-batches-py/{n}" for n in ("batches.meta", *(f"data_batch_{i}" for i in range(1, 6)))
-    ]
+    batches = [f"cifar-10-batches-py/{n}" for n in ("batches.meta", *(f"data_batch_{i}" for i in range(1, 6)))]
     paths = locate(
         "cifar10",
         [[*batches, "cifar-10-batches-py/test_batch"], ["CIFAR10/cifar10_15k_5k.npz"]],
@@ -91,9 +88,7 @@ def cifar10(root: Root, seed: int, valid: int | float | None) -> Dataset:
 def binarized_mnist(root: Root, seed: int, valid: int | float | None) -> Dataset:
     """The fixed binarisation of MNIST; its three published files are the three splits."""
     if valid is not None:
-        raise ValueError(
-            "binarized_mnist has the fixed splits that make its numbers comparable; leave valid=None"
-        )
+        raise ValueError("binarized_mnist has the fixed splits that make its numbers comparable; leave valid=None")
     stems = [f"BinaryMNIST/binarized_mnist_{part}" for part in ("train", "valid", "test")]
     paths = locate(
         "binarized_mnist",
@@ -185,9 +180,7 @@ def _idx_dataset(
         for content in ("images-idx3", "labels-idx1")
     ]
     # torchvision's class and its folder have the same name
-    paths = locate(
-        name, [[f"{path}.gz" for path in wanted], wanted], root, download_as=folder, published=published
-    )
+    paths = locate(name, [[f"{path}.gz" for path in wanted], wanted], root, download_as=folder, published=published)
     pool, test = _idx_split(paths[0], paths[1]), _idx_split(paths[2], paths[3])
     train, valid_split = tail_cut(pool, valid, 10_000)
     return Dataset(

@@ -45,9 +45,7 @@ class Split:
     def __post_init__(self) -> None:
         for name, value in (("x", self.x), ("y", self.y)):
             if not isinstance(value, Tensor) and not (name == "y" and value is None):
-                raise TypeError(
-                    f"{name} must be a tensor, got {type(value).__name__}; data.as_split converts"
-                )
+                raise TypeError(f"{name} must be a tensor, got {type(value).__name__}; data.as_split converts")
         if self.x.ndim == 0:
             raise ValueError("x must have shape (N, *event), got a scalar")
         if self.y is None:

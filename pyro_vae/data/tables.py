@@ -102,8 +102,6 @@ def _table(name: str, bunch: Any, seed: int, valid: int | float | None, *, sourc
     )
 
 
-def _cut(
-    split: Split, valid: int | float | None, seed: int, *, stratified: bool
-) -> tuple[Split, Split, Split]:
+def _cut(split: Split, valid: int | float | None, seed: int, *, stratified: bool) -> tuple[Split, Split, Split]:
     num_test = math.ceil(_TEST_FRACTION * len(split))
     return random_cut(split, valid, num_test=num_test, seed=seed, stratified=stratified)

@@ -41,9 +41,7 @@ def binarize(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         tensor([0., 1.])
     """
     if not x.is_floating_point():
-        raise TypeError(
-            f"binarize takes floating-point values within [0, 1], got {x.dtype}; divide by the maximum"
-        )
+        raise TypeError(f"binarize takes floating-point values within [0, 1], got {x.dtype}; divide by the maximum")
     outside = ~((x >= 0) & (x <= 1))  # written so that NaN counts as outside
     if outside.any():
         raise ValueError(

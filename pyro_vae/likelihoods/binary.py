@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pyro.distributions as dist
 import torch
@@ -18,7 +19,7 @@ _MARGIN = 1e-3  # keeps the starting logits of pixels that are always black fini
 
 
 class _Logits(Likelihood):
-    family: type[TorchDistribution]
+    family: Callable[..., TorchDistribution]
     name: str
 
     def distribution(self, parameters: Tensor) -> TorchDistribution:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pyro.distributions as dist
 import torch
@@ -19,7 +19,7 @@ __all__ = ["Laplace", "Normal"]
 class _LocationScale(Likelihood):
     """A location from the decoder and a scale that is a number, a parameter, or from the decoder too."""
 
-    family: type[TorchDistribution]
+    family: Callable[..., TorchDistribution]
     name: str
 
     def __init__(self, shape: int | Iterable[int], scale: str | float = "shared") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,5 +75,5 @@ class _Perceptron(nn.Module):
 
     @torch.no_grad()
     def set_output(self, values: Tensor) -> None:
-        last = self.rest[-1] if len(self.rest) else self.first
+        last: Any = self.rest[-1] if len(self.rest) else self.first
         last.bias.copy_(values.flatten())

@@ -4,8 +4,8 @@ Every plot reads the variant's own distributions (``generate``, ``encode``, ``de
 swapped part changes the picture.  A figure shows itself in a notebook; elsewhere ``figure.savefig(path)``.  Neither
 pyplot nor matplotlib's settings are touched.
 
-Training: :func:`losses`.  Data: :func:`samples`, :func:`reconstructions`, :func:`interpolation`,
-:func:`images`.  Dimensions: :func:`manifold`, :func:`traversal`.  Codes: :func:`latent`, :func:`histograms`, :func:`kl`.
+Training: :func:`losses`.  Data: :func:`samples`, :func:`reconstructions`, :func:`interpolation`, :func:`images`.
+Dimensions: :func:`manifold`, :func:`traversal`.  Codes: :func:`latent`, :func:`histograms`, :func:`kl`.
 """
 
 from pyro_vae.plots.curves import kl, losses

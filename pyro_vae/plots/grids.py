@@ -40,7 +40,7 @@ def limits(variant: Variant, values: np.ndarray) -> tuple[float, float]:
     Real-valued pixels that keep to about [0, 1] are taken to be meant for it.
     """
     support: Any = variant.likelihood.support
-    ends = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
+    ends: list[Any] = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
     if is_image(variant.shape):
         if all(end is not None for end in ends):
             return float(ends[0]), float(ends[1])

@@ -83,7 +83,7 @@ def latent(
         if y is not None:  # the unlabelled below the others
             order = np.argsort(~_missing(y), kind="stable")
             z, colours = z[order], colours[order]
-        axes.scatter(*z.T, s=size, c=colours, alpha=0.75, linewidths=0, rasterized=True, zorder=3)
+        axes.scatter(z[:, 0], z[:, 1], s=size, c=colours, alpha=0.75, linewidths=0, rasterized=True, zorder=3)
         _add_key(figure, [axes], handles, key)
     return figure
 
@@ -125,7 +125,7 @@ def _contours(axes: Axes, variant: Variant) -> list[Any]:
         *sides, as_array(density), levels=levels, colors=MUTED, linewidths=0.8, linestyles="solid", zorder=2
     )
     # the panel should end with the regions, not with the grid
-    axes.dataLim = Bbox.union([path.get_extents() for path in lines.get_paths() if len(path.vertices)])
+    axes.dataLim = Bbox.union([path.get_extents() for path in lines.get_paths() if np.size(path.vertices)])
     return [Line2D([], [], color=MUTED, linewidth=0.8, label="prior: 50, 90, 99 %")]
 
 

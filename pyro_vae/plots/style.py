@@ -86,7 +86,7 @@ _STYLE: dict[str, Any] = {
 
 def styled() -> Any:
     """A context in which everything made is in the style of this library."""
-    return matplotlib.rc_context(_STYLE)
+    return matplotlib.rc_context(_STYLE)  # type: ignore[arg-type]
 
 
 class Figure(MatplotlibFigure):
@@ -102,8 +102,8 @@ class Figure(MatplotlibFigure):
 
     def __init__(self, width: float, height: float, title: str = "") -> None:
         with styled():
-            super().__init__(figsize=(width, height), layout="constrained")
-            self.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
+            super().__init__(figsize=(width, height))
+            self.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
             if title:
                 self.suptitle(title, x=0.01, ha="left")
 

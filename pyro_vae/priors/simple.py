@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -29,6 +30,8 @@ class StandardNormal(Prior):
         >>> priors.StandardNormal(3)().log_prob(torch.zeros(2, 3))  # -3/2 log(2 pi)
         tensor([-2.7568, -2.7568])
     """
+
+    zero: Tensor
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
@@ -155,7 +158,7 @@ class Improper(Prior):
 
 
 class _Improper(dist.ImproperUniform):
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         raise NotImplementedError(
             "there is no p(z) to draw from: the prior is improper, as in every plain autoencoder. "
             "Give a VAE a prior (pv.VAE(prior=priors.StandardNormal(8), ...)) to generate data"

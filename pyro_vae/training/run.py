@@ -70,6 +70,7 @@ class Run:
         self, variant: Variant, settings: Settings, folder: str | os.PathLike[str] | None, resume: bool
     ) -> None:
         self.variant = variant
+        self.objective: Any = variant.objective
         self.settings = settings
         self.folder: Path | None = None if folder is None else make_folder(folder)
         self.history = History()
@@ -83,10 +84,10 @@ class Run:
     # -- one step
 
     def _loss(self, *args: Any) -> Any:
-        return self.variant.objective.loss(*args)
+        return self.objective.loss(*args)
 
     def _loss_and_grads(self, model: Any, guide: Any, *args: Any) -> float:
-        loss = self.variant.objective.loss_and_grads(model, guide, *args)
+        loss = self.objective.loss_and_grads(model, guide, *args)
         if not math.isfinite(loss):  # before the optimiser can spoil the weights with it
             raise self._not_finite(f"the loss became {loss}", *args)
         return loss
@@ -104,7 +105,7 @@ class Run:
         self.optim.batch = len(batch)
         with self.precision:
             loss = self.svi.step(*self.variant.program_arguments(batch))
-        terms = getattr(self.variant.objective, "terms", None)
+        terms = getattr(self.objective, "terms", None)
         if terms is not None:
             self.reported += torch.stack([terms.reconstruction, terms.kl])
         self.total += loss
@@ -197,7 +198,7 @@ class Run:
         if not all(torch.isfinite(weight).all() for weight in self.variant.parameters()):
             # the loss was finite still, but the last step's gradient was not: the checkpoint must not see it
             raise self._not_finite("a weight became NaN or infinite")
-        if getattr(self.variant.objective, "terms", None) is not None:
+        if getattr(self.objective, "terms", None) is not None:
             reconstruction, kl = (self.reported / n).tolist()
         else:  # Pyro's own objectives report only their sum
             some = elbo(self.variant, next(self.batches.epoch(0))[:2000])

@@ -126,7 +126,7 @@ class Variant(Configured, PyroModule):
                 trace = poutine.trace(self.model).get_trace(size=n)
         except NotImplementedError as error:
             raise ConfigurationError(error.args[0].splitlines()[0]) from None
-        site = trace.nodes["x"]
+        site: Any = trace.nodes["x"]
         return site["fn"].mean if mean else site["value"]
 
     def encode(self, x: Any) -> TorchDistribution:
@@ -137,7 +137,8 @@ class Variant(Configured, PyroModule):
         """
         x = self.as_data(x)
         with torch.no_grad(), evaluating(self):
-            return poutine.trace(self.guide).get_trace(x).nodes["z"]["fn"]
+            site: Any = poutine.trace(self.guide).get_trace(x).nodes["z"]
+        return site["fn"]
 
     def decode(self, z: Any) -> TorchDistribution:
         """p(x | z) for codes (\\*batch, D), a distribution.

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import os
 import pydoc
 import subprocess
 import sys
@@ -49,7 +48,7 @@ def fails(capsys, *words, code=2):
 
 @pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["fit", "VAE", "--help"], ["evaluate", "--help"]])
 def test_help_answers_without_torch(words):
-    code = f"import sys; from pyro_vae.cli import main; rc = main({words!r}); assert 'torch' not in sys.modules; sys.exit(rc)"
+    code = f"import sys; from pyro_vae.cli import main; assert main({words!r}) == 0; assert 'torch' not in sys.modules"
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -232,7 +231,7 @@ def test_starting_weights_follow_the_seed_and_leave_the_stream_alone(here, capsy
     before = torch.get_rng_state()
     first, same, other = (parse("show", ["VAE", f"--seed={seed}"]).variant() for seed in (1, 1, 2))
     assert torch.equal(before, torch.get_rng_state())
-    weights = [next(v.guide.parameters()) for v in (first, same, other)]
+    weights = [v.guide.posterior.network.first.weights[0] for v in (first, same, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
@@ -278,11 +277,22 @@ def test_report_of_a_run(run, here, capsys):
     assert "components: 7" in Path("page.html").read_text()
 
 
-def test_demo_twice_in_a_process_of_its_own(here):
-    command = [sys.executable, "-m", "pyro_vae.cli", "demo", "--epochs=1", "--prior=Vamp", "--prior.components=5"]
+def test_demo_twice_with_another_prior(here, capsys):
+    options = ["--epochs=1", "--encoder.hidden=[16]", "--prior=Vamp", "--prior.components=5"]
     for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.rstrip().splitlines()[-1].endswith("runs/demo/report.html")
-        assert "pseudo-inputs" in done.stdout
+        assert main(["demo", *options]) == 0
+        text = capsys.readouterr().out
+        assert text.rstrip().splitlines()[-1].endswith("runs/demo/report.html")
+        assert "pseudo-inputs" in text
     assert "pseudo-inputs" in Path("runs/demo/report.html").read_text()
+    assert "holds a run" in fails(capsys, "fit", "VAE", "--folder=runs/demo")
+
+
+def test_as_a_process_of_its_own(here):
+    command = [sys.executable, "-m", "pyro_vae.cli"]
+    done = subprocess.run([*command, "show", "VAE", "--prior=Flow"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "normalising flow" in done.stdout
+    done = subprocess.run([*command, "fit", "VAE", "--prior=Flaw"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("pyro-vae: error: --prior=Flaw is unknown; did you mean Flow?")

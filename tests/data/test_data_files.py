@@ -195,9 +195,7 @@ def test_valid_larger_than_the_pool(tmp_path):
 def write_binarized(root, suffix):
     (root / "BinaryMNIST").mkdir(parents=True)
     rng = np.random.default_rng(0)
-    arrays = {
-        part: rng.integers(0, 2, (n, 784), dtype=np.uint8) for part, n in zip("abc", (6, 3, 2), strict=True)
-    }
+    arrays = {part: rng.integers(0, 2, (n, 784), dtype=np.uint8) for part, n in zip("abc", (6, 3, 2), strict=True)}
     for part, array in zip(("train", "valid", "test"), arrays.values(), strict=True):
         path = root / "BinaryMNIST" / f"binarized_mnist_{part}{suffix}"
         scipy.io.savemat(path, {"X": array}) if suffix == ".mat" else np.savetxt(path, array, fmt="%d")
@@ -235,9 +233,7 @@ def test_binarized_mnist_damaged(tmp_path, content, message):
 
 def write_cifar10_part(root):
     (root / "CIFAR10").mkdir(parents=True, exist_ok=True)
-    x = (np.arange(40, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 3, 32, 32), np.uint8)).astype(
-        np.uint8
-    )
+    x = (np.arange(40, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 3, 32, 32), np.uint8)).astype(np.uint8)
     y = (np.arange(40) % 10).astype(np.uint8)
     np.savez(root / "CIFAR10" / "cifar10_15k_5k.npz", x_train=x, y_train=y, x_test=x[:4], y_test=y[:4])
 

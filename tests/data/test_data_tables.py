@@ -29,9 +29,7 @@ def test_splits_are_a_partition_of_the_published_rows(name):
     ours = torch.cat([torch.cat([part.x.flatten(1), part.y.reshape(-1, 1)], 1) for part in parts(dataset)])
     theirs = torch.cat([torch.from_numpy(raw.data), torch.from_numpy(raw.target)[:, None]], 1)
     # Columns were mapped affinely and increasingly: brought to one scale, the two sets of rows must agree.
-    ours, theirs = (
-        (rows - rows.mean(0)) / rows.std(0).clamp(min=1e-9) for rows in (ours.double(), theirs.double())
-    )
+    ours, theirs = ((rows - rows.mean(0)) / rows.std(0).clamp(min=1e-9) for rows in (ours.double(), theirs.double()))
     assert ours.shape == theirs.shape
     distance = torch.cdist(ours, theirs, compute_mode="donot_use_mm_for_euclid_dist")
     assert distance.min(1).values.max() < 1e-4

@@ -1,0 +1,235 @@
+"""What the commands do, one function each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from pyro_vae.cli.catalogue import KINDS, entries
+from pyro_vae.cli.datasets import evaluated
+from pyro_vae.cli.options import Request, parse
+from pyro_vae.cli.output import print_numbers, print_table, summary_line
+from pyro_vae.cli.parsers import parser_of
+from pyro_vae.cli.runs import open_run
+from pyro_vae.data import available
+from pyro_vae.errors import CheckpointError, ConfigurationError, DataError
+from pyro_vae.files import make_folder
+from pyro_vae.report.numbers import numbers
+from pyro_vae.training import History
+from pyro_vae.training import fit as fit_variant
+from pyro_vae.variants import Variant
+
+__all__ = ["COMMANDS"]
+
+DEMO = {
+    "variant": "VAE",
+    "data": "digits",
+    "encoder": {"class_path": "pyro_vae.networks.MLP", "init_args": {"hidden": [256]}},
+    "epochs": 100,
+    "batch_size": 64,
+    "lr": 3e-3,
+}
+"""The options of ``demo`` where they are not given; its folder is ``runs/demo``."""
+
+SMALL = 100_000
+"""Networks of fewer parameters are trained on one thread."""
+
+
+def _train(request: Request) -> tuple[Variant, History]:
+    """Fit what was asked for, with ``run.yaml`` beside its checkpoints."""
+    variant, folder = request.variant(), request.folder
+    if (folder / "last.pt").exists() and not request.values["resume"]:
+        raise CheckpointError(
+            f"folder {str(folder)!r} already holds a run; go on with it: --resume, or name another --folder"
+        )
+    make_folder(folder)
+    (folder / "run.yaml").write_text(request.as_yaml(), encoding="utf-8")
+    size = sum(parameter.numel() for parameter in variant.parameters())
+    name = type(variant).__name__
+    epochs = request.values["epochs"]
+    print(f"{name} on {request.dataset.name}: {size:,} parameters, {epochs} epochs, into {folder}", flush=True)
+    logging.getLogger("ignite").setLevel(logging.CRITICAL)  # what stops a run is told once, by `main`
+    try:
+        with _threads_for(size):
+            history = fit_variant(variant, request.dataset, **request.fit_arguments())
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"go on with: pyro-vae fit --folder {folder} --resume") from None
+    print(f"trained in {sum(history['seconds']):.1f} s")
+    return variant, history
+
+
+@contextlib.contextmanager
+def _threads_for(size: int) -> Iterator[None]:
+    """One thread for a network of few parameters: more gain it nothing, and on a busy machine lose very much."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if size < SMALL else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def fit(argv: list[str]) -> None:
+    """Train a variant."""
+    request = parse("fit", argv)
+    variant, _ = _train(request)
+    test = evaluated(request.dataset, request.values["transform"]).test
+    if len(test):
+        print(summary_line(variant, test.x))
+    print(f"next: pyro-vae report {request.folder} (or evaluate, generate, show)")
+
+
+def demo(argv: list[str]) -> None:
+    """Train on digits and write the report."""
+    from pyro_vae import stories
+    from pyro_vae.report import write
+
+    request = parse("demo", argv, DEMO)
+    print(stories.story(request.variant()), end="\n\n")
+    if request.values["folder"] is None:
+        request.values["folder"] = "runs/demo"
+        if not request.values["resume"]:  # the demo's own folder, which it may clear
+            for name in ("last.pt", "best.pt", "history.csv", "run.yaml", "report.html"):
+                (request.folder / name).unlink(missing_ok=True)
+    variant, history = _train(request)
+    dataset = evaluated(request.dataset, request.values["transform"])
+    page = request.folder / "report.html"
+    found = numbers(variant, dataset.test.x, num_samples=500, max_data=500)
+    write(variant, dataset, page, history, configuration=request.as_yaml(), found=found)
+    print_numbers(found)
+    print("swap the prior, and everything changes with it: pyro-vae demo --prior=Vamp --prior.components=50")
+    print(f"the report: {page}")
+
+
+def show(argv: list[str]) -> None:
+    """Print the story of a run, or of what would be trained."""
+    from pyro_vae import stories
+
+    named = argv[0] if argv and not argv[0].startswith("-") else ""
+    if named and (Path(named).exists() or "/" in named or named.endswith(".pt")):
+        if argv[1:]:
+            raise ConfigurationError(f"show RUN takes no options, got {argv[1]}")
+        run = open_run(named)
+        variant, told = run.variant, f"trained for {run.history.epochs} epochs on {run.options.get('data', '?')}"
+    else:
+        request = parse("show", argv)
+        variant, told = request.variant(), f"not trained yet; data: {request.dataset!r}"
+    size = sum(parameter.numel() for parameter in variant.parameters())
+    print(f"{stories.story(variant)}\n\n{variant!r}\n\n{size:,} parameters, {told}")
+
+
+def evaluate(argv: list[str]) -> None:
+    """Print the numbers of a run."""
+    options = parser_of("evaluate").parse_args(_hyphened(argv))
+    run = open_run(options.run, options.weights)
+    dataset = run.dataset(options.data, options.root)
+    split = getattr(dataset, options.split)
+    if not len(split):
+        raise DataError(f"{dataset.name} has no {options.split} data")
+    found = numbers(run.variant, split.x, num_samples=options.num_samples, max_data=options.max_data, seed=options.seed)
+    print(f"{run.path} on {len(split):,} {options.split} data of {dataset.name}")
+    print_numbers(found)
+    if options.json:
+        content: dict[str, Any] = {
+            "run": str(run.path),
+            "data": dataset.name,
+            "split": options.split,
+            "num_samples": found.num_samples,
+            "seed": options.seed,
+            "unit": "nats per datum",
+            "notes": found.notes,
+        }
+        for row in found.rows.values():
+            content[row.name] = {
+                "mean": row.mean,
+                "standard_error": row.standard_error,
+                "bits_per_dimension": row.bits_per_dimension,
+                "data": row.data,
+            }
+        Path(options.json).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def generate(argv: list[str]) -> None:
+    """Write new data."""
+    options = parser_of("generate").parse_args(_hyphened(argv))
+    out = Path(options.out)
+    pictures, files = (".png", ".svg", ".pdf"), (".npy", ".npz", ".pt")
+    if out.suffix not in (*pictures, *files):
+        raise ConfigurationError(f"--out {options.out}: wanted a name that ends in {', '.join((*pictures, *files))}")
+    if out.suffix in pictures and options.draw:
+        raise ConfigurationError("--draw writes numbers, so --out must end in .npy, .npz or .pt")
+    run = open_run(options.run, options.weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(options.seed)
+        if out.suffix in pictures:
+            from pyro_vae import plots
+
+            plots.samples(run.variant, options.n).savefig(out, dpi=160)
+        else:
+            x = run.variant.generate(options.n, mean=not options.draw).cpu()
+            if out.suffix == ".pt":
+                torch.save(x, out)
+            elif out.suffix == ".npz":
+                np.savez(out, x=x.numpy())
+            else:
+                np.save(out, x.numpy())
+    print(f"{options.n} {'draws' if options.draw else 'means'} in {out}")
+
+
+def report(argv: list[str]) -> None:
+    """Write the page of a run."""
+    from pyro_vae.report import write
+
+    options = parser_of("report").parse_args(_hyphened(argv))
+    run = open_run(options.run, options.weights)
+    dataset = run.dataset(options.data, options.root)
+    page = write(
+        run.variant,
+        dataset,
+        options.out or run.path.parent / "report.html",
+        run.history,
+        configuration=run.text,
+        num_samples=options.num_samples,
+        max_data=options.max_data,
+        seed=options.seed,
+    )
+    print(page)
+
+
+def list_all(argv: list[str]) -> None:
+    """Print what there is to choose from."""
+    if argv:
+        raise ConfigurationError(f"list takes no options, got {argv[0]}")
+    console = Console()
+    for kind in KINDS:
+        rows = [(e.name, ", ".join(a.name for a in e.arguments if a.name != "shape"), e.summary) for e in entries(kind)]
+        print_table(console, kind, ("name", "options", "what it is"), rows)
+    print_table(console, "data sets", ("name", "what it is"), [*available().items()])
+
+
+def _hyphened(argv: list[str]) -> list[str]:
+    """``--num_samples`` as ``--num-samples``: both spellings are taken."""
+    return [
+        "=".join([word.partition("=")[0].replace("_", "-"), *word.split("=", 1)[1:]]) if word.startswith("--") else word
+        for word in argv
+    ]
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "demo": demo,
+    "fit": fit,
+    "show": show,
+    "evaluate": evaluate,
+    "generate": generate,
+    "report": report,
+    "list": list_all,
+}
+"""Each takes the words after its name."""

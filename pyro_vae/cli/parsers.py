@@ -1,0 +1,72 @@
+"""The options of the commands that work on a run that is there."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import NoReturn
+
+from pyro_vae.errors import ConfigurationError
+
+__all__ = ["parser_of"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors become exceptions, which ``main`` tells in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        message = re.sub(r"^argument ([^:]+): invalid int value: (.*)$", r"\1: wanted a whole number, got \2", message)
+        message = message.replace("the following arguments are required: RUN", "name a run, as in runs/demo")
+        raise ConfigurationError(f"{message} (pyro-vae {self.prog.split()[-1]} --help)")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _evaluate(parser: _Parser) -> None:
+    parser.add_argument("--num-samples", type=_positive, default=1000, metavar="K", help="draws per datum for log p(x)")
+    parser.add_argument(
+        "--max-data", type=_positive, default=1000, metavar="N", help="estimate log p(x) for at most so many data"
+    )
+    parser.add_argument("--split", choices=["train", "valid", "test"], default="test", help="which data (test)")
+    parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
+
+
+def _generate(parser: _Parser) -> None:
+    parser.add_argument("-n", type=_positive, default=64, metavar="N", help="how many (64)")
+    parser.add_argument(
+        "--out", default="samples.png", metavar="FILE", help=".png (or .svg, .pdf): a picture; .npy, .npz, .pt: numbers"
+    )
+    parser.add_argument("--draw", action="store_true", help="draw x too, instead of the mean E[x | z] of each code")
+
+
+def _report(parser: _Parser) -> None:
+    parser.add_argument("--out", metavar="FILE", help="the page; report.html in the run's folder if not given")
+    parser.add_argument("--num-samples", type=_positive, default=500, metavar="K", help="draws per datum for log p(x)")
+    parser.add_argument(
+        "--max-data", type=_positive, default=500, metavar="N", help="estimate log p(x) for at most so many data"
+    )
+
+
+_COMMANDS = {
+    "evaluate": (_evaluate, "ELBO, reconstruction, KL and log p(x) of a trained run, with standard errors."),
+    "generate": (_generate, "New data from a trained run: codes from its prior, data from its likelihood."),
+    "report": (_report, "One self-contained HTML page on a trained run."),
+}
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of ``evaluate``, ``generate`` or ``report``."""
+    add, description = _COMMANDS[command]
+    parser = _Parser(prog=f"pyro-vae {command}", description=description, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", help="folder that fit wrote (runs/demo), or a saved variant's file")
+    add(parser)
+    parser.add_argument("--weights", choices=["best", "last"], help="of which epoch; best where the run had --patience")
+    parser.add_argument("--seed", type=int, default=0, help="of all draws (0)")
+    if command != "generate":
+        parser.add_argument("--data", metavar="NAME", help="another data set than the run's own")
+        parser.add_argument("--root", metavar="FOLDER", help="where its files are")
+    return parser
