@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_FLAGS ?= -n auto
+# one process per core already: more threads would only get in each other's way
+ONE_THREAD := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format types docs tutorials bench clean
@@ -33,10 +35,10 @@ demo: $(VENV)/.installed  ## train a VAE on handwritten digits and write its rep
 	$(BIN)/pyro-vae demo
 
 test: $(VENV)/.installed-test  ## run the tests (a few minutes)
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 test-all: $(VENV)/.installed-test  ## run all tests, slow and real-data ones included
-	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not gpu"
+	$(ONE_THREAD) $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not gpu"
 
 lint: $(VENV)/.installed-dev  ## check style
 	$(BIN)/ruff check .

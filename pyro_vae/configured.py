@@ -93,7 +93,7 @@ def _public_path(cls: type) -> str:
     parts = module.split(".")
     for length in range(1, len(parts) + 1):
         candidate = ".".join(parts[:length])
-        if vars(sys.modules.get(candidate, object)).get(name) is cls:
+        if getattr(sys.modules.get(candidate), name, None) is cls:
             return f"{candidate}.{name}"
     return f"{module}.{name}"
 

@@ -49,8 +49,9 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> str:
     known = sorted(choices)
     if value in known:
         return value
-    close = difflib.get_close_matches(str(value).lower(), known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "choose one of"
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(str(value).lower(), by_lower, n=1)
+    hint = f"did you mean {by_lower[close[0]]!r}?" if close else "choose one of"
     raise ConfigurationError(f"{what} {value!r} is unknown; {hint} ({', '.join(known)})")
 
 

@@ -32,7 +32,8 @@ __all__ = ["COMMANDS"]
 DEMO = {
     "variant": "VAE",
     "data": "digits",
-    "encoder": {"class_path": "pyro_vae.networks.MLP", "init_args": {"hidden": [256]}},
+    "likelihood": {"class_path": "pyro_vae.likelihoods.Normal", "init_args": {"scale": "shared"}},
+    "encoder": {"class_path": "pyro_vae.networks.MLP", "init_args": {"hidden": [256], "dropout": 0.1}},
     "epochs": 100,
     "batch_size": 64,
     "lr": 3e-3,

@@ -170,7 +170,9 @@ def prior_quantiles(variant: Variant, probabilities: Sequence[float], x: Any = N
         z = prior_draws(variant, _DRAWS // 2)
     except ConfigurationError as error:
         if x is None:
-            raise ConfigurationError(f"{error}. Give data x to take the quantiles of their codes") from None
+            raise ConfigurationError(
+                f"{error}. Where data are given (plots.traversal(variant, x)), the quantiles are those of their codes"
+            ) from None
         z = codes(variant, x)
         if len(z) < 10:
             raise DataError(

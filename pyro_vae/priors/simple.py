@@ -90,7 +90,7 @@ class Fixed(Prior):
         torch.Size([8])
     """
 
-    def __init__(self, distribution: TorchDistribution, size: int | None = None) -> None:
+    def __init__(self, distribution: torch.distributions.Distribution, size: int | None = None) -> None:
         if not isinstance(distribution, TorchDistributionMixin):
             raise ConfigurationError(f"Fixed wants a distribution of pyro.distributions, got {distribution!r}")
         event, batch = tuple(distribution.event_shape), tuple(distribution.batch_shape)

@@ -78,7 +78,7 @@ def _steps(words: str) -> str:
 
 def ledger_section(variant: Variant, x: Tensor, seed: int) -> str:
     """The ELBO of some data, site by site."""
-    ledger = stories.story(variant).ledger(x, seed=seed)
+    ledger = stories.story(variant).ledger(x, num_samples=10, seed=seed)  # the draws that the numbers are from
     return section(
         "ledger",
         "The ledger",

@@ -149,7 +149,12 @@ def make_ledger(variant: Any, structure: Structure, x: Any, num_samples: int, se
     for term in terms:
         rows += _rows(term, structure)
     whole = sum(term.contribution for term in terms)
-    return Ledger(rows, _standard_error(whole), len(whole), _minus_loss(variant, x, seed), num_samples)  # type: ignore[arg-type]
+    ledger = Ledger(rows, _standard_error(whole), len(whole), _minus_loss(variant, x, seed), num_samples)  # type: ignore[arg-type]
+    if num_samples > 1 and ledger.objective is not None:
+        # the loss is of one draw: what it has beyond the terms of that same draw is the objective's own doing
+        single = make_ledger(variant, structure, x, 1, seed)
+        ledger.objective = ledger.weighted_total + (ledger.objective - single.weighted_total)
+    return ledger
 
 
 def _rows(term: SiteTerm, structure: Structure) -> list[Row]:

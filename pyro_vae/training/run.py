@@ -79,6 +79,7 @@ class Run:
         self.optim = JointOptim(variant.parameters(), settings.optimizer, lr=settings.lr(0.0), clip=settings.clip)
         self.svi = SVI(variant.model, variant.guide, self.optim, loss=self._loss, loss_and_grads=self._loss_and_grads)
         self.engine = Engine(self._step)
+        self.engine.logger.disabled = True  # an error speaks for itself
         self.writer: Any = None
 
     # -- one step
