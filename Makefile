@@ -55,7 +55,7 @@ types: $(VENV)/.installed-dev  ## check types over an installed copy
 	cd build && MYPYPATH=installed ../$(BIN)/mypy --config-file ../pyproject.toml -p pyro_vae
 
 docs: $(VENV)/.installed-dev  ## write the reference pages to site/
-	$(BIN)/pdoc --docformat google --math --output-directory site pyro_vae
+	$(BIN)/pdoc --docformat google --math --output-directory site pyro_vae $(addprefix pyro_vae., variants training stories report)
 
 tutorials: $(VENV)/.installed-dev  ## run the notebooks (results in build/tutorials)
 	$(BIN)/jupyter nbconvert --to notebook --execute --output-dir build/tutorials tutorials/*.ipynb

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pyro_vae import data, evaluation, likelihoods, networks, objectives, plots, posteriors, priors
+    from pyro_vae import (
+        data,
+        evaluation,
+        guides,
+        likelihoods,
+        models,
+        networks,
+        objectives,
+        plots,
+        posteriors,
+        priors,
+    )
     from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, NonFiniteLossError
     from pyro_vae.stories import story  # type: ignore[no-redef]
     from pyro_vae.training import fit  # type: ignore[no-redef]
@@ -30,8 +41,10 @@ __all__ = [
     "data",
     "evaluation",
     "fit",
+    "guides",
     "likelihoods",
     "load",
+    "models",
     "networks",
     "objectives",
     "plots",
@@ -48,7 +61,7 @@ _HOMES = {
     "pyro_vae.training": ["fit"],
     "pyro_vae.variants": ["VAE", "Autoencoder", "Variant", "load"],
 }
-_SUBPACKAGES = ["guides", "models", "report"]  # reachable as attributes, beside those in __all__
+_SUBPACKAGES = ["report"]  # reachable as attributes, beside those in __all__
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ import copy
 import csv
 import functools
 import math
+import sys
 
 import pyro
 import pytest
@@ -408,3 +409,18 @@ def test_the_optimiser_gets_its_options():
     assert len(made) == 1
     assert made[0].param_groups[0]["eps"] == 0.5
     assert sum(len(group["params"]) for group in made[0].param_groups) == len(list(variant.parameters()))
+
+
+def test_tensorboard_gets_what_the_history_says(tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    variant = vae()
+    history = pv.fit(variant, data_for(variant, 20), epochs=3, folder=tmp_path, tensorboard=True)
+    events = reader.EventAccumulator(str(tmp_path)).Reload()
+    assert [event.value for event in events.Scalars("elbo")] == pytest.approx(history["elbo"])
+
+
+def test_tensorboard_that_is_not_installed_is_said_before_training(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    variant = vae()
+    with pytest.raises(pv.ConfigurationError, match=r"pip install 'pyro-vae\[tensorboard\]'"):
+        pv.fit(variant, data_for(variant, 20), epochs=1, folder=tmp_path, tensorboard=True)

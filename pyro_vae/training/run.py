@@ -32,6 +32,7 @@ from pyro_vae.training.checkpoint import checkpoint_to_resume
 from pyro_vae.training.diagnosis import find_culprit
 from pyro_vae.training.history import History
 from pyro_vae.training.optimiser import JointOptim
+from pyro_vae.training.tensorboard import TensorBoard
 from pyro_vae.variants.base import Variant
 
 __all__ = ["Run", "Settings"]
@@ -80,7 +81,7 @@ class Run:
         self.svi = SVI(variant.model, variant.guide, self.optim, loss=self._loss, loss_and_grads=self._loss_and_grads)
         self.engine = Engine(self._step)
         self.engine.logger.disabled = True  # an error speaks for itself
-        self.writer: Any = None
+        self.writer = TensorBoard(self.folder) if self.folder and settings.tensorboard else None
 
     # -- one step
 
@@ -284,14 +285,5 @@ class Run:
             },
         )
         self.history.to_csv(self.folder / "history.csv")
-        if self.settings.tensorboard:
-            self._tensorboard()
-
-    def _tensorboard(self) -> None:
-        if self.writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(self.folder))
-        for name, values in self.history.items():
-            if isinstance(values[-1], float):
-                self.writer.add_scalar(name, values[-1], self.engine.state.epoch)
+        if self.writer is not None:
+            self.writer.write(self.history, self.engine.state.epoch)

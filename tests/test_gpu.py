@@ -1,0 +1,51 @@
+"""The contract on a CUDA device, where there is one."""
+
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae import data, evaluation
+from tests.family import VARIANTS, data_for
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_trains_where_the_device_is_and_answers_there(name):
+    variant = VARIANTS[name]()
+    x = data_for(variant, 40)
+    history = pv.fit(variant, x, valid=x, epochs=2, batch_size=16)
+    assert {p.device.type for p in variant.parameters()} == {"cuda"}
+    assert torch.tensor(history["elbo"]).isfinite().all()
+    assert variant.reconstruct(x).device.type == "cuda"
+    assert evaluation.elbo(variant, x).elbo.device.type == "cuda"
+
+
+def test_elbo_and_log_likelihood_are_those_of_the_cpu(digits):
+    torch.manual_seed(0)
+    vae = pv.VAE(pv.priors.MixtureOfNormals(4), pv.likelihoods.Bernoulli(digits.shape))
+    x = data.threshold(digits.test.x)
+    here = evaluation.log_likelihood(vae, x, num_samples=2000)
+    there = evaluation.log_likelihood(vae.to("cuda"), x, num_samples=2000)
+    error = (here.standard_error**2 + there.standard_error.cpu() ** 2).sqrt()
+    assert ((here - there.cpu()) / error).abs().mean() < 1.2  # 0.8 on average for a standard normal
+
+
+def test_saved_on_the_gpu_loads_on_the_cpu(tmp_path, digits):
+    vae = pv.VAE(pv.priors.StandardNormal(2), pv.likelihoods.Normal(digits.shape)).to("cuda")
+    vae.save(tmp_path / "vae.pt")
+    twin = pv.load(tmp_path / "vae.pt")
+    assert twin.device.type == "cpu"
+    torch.testing.assert_close(twin.encode(digits.test).mean, vae.encode(digits.test).mean.cpu(), rtol=1e-4, atol=1e-4)
+
+
+def test_bf16_is_close_to_full_precision(digits):
+    ends = []
+    for precision in ("float32", "bf16"):
+        torch.manual_seed(0)
+        vae = pv.VAE(pv.priors.StandardNormal(4), pv.likelihoods.Normal(digits.shape))
+        ends.append(pv.fit(vae, digits, epochs=10, precision=precision)["valid_elbo"][-1])
+    assert abs(ends[0] - ends[1]) < 0.05 * abs(ends[0]) + 1.0
