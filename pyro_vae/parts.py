@@ -55,7 +55,9 @@ def positive_inverse(scale: Tensor) -> Tensor:
         >>> positive_inverse(positive(torch.tensor([-1.0, 2.0])))
         tensor([-1.,  2.])
     """
-    return torch.log(torch.expm1(scale - 1e-6)) - _UNIT_SOFTPLUS
+    # log(e^s - 1), written so that a large s does not overflow
+    scale = scale - 1e-6
+    return scale + torch.log(-torch.expm1(-scale)) - _UNIT_SOFTPLUS
 
 
 class Part(Configured, nn.Module):
@@ -66,6 +68,9 @@ class Part(Configured, nn.Module):
 
     A subclass says how it reads in the story through :meth:`words` and :meth:`latex`.
     """
+
+    has_density = True
+    """Whether the distribution has a density that log p(x) can be computed from."""
 
     def forward(self, *inputs: Tensor) -> TorchDistribution:
         """The distribution given ``inputs``."""
@@ -127,14 +132,26 @@ class Conditional(Part):
         Raises:
             ConfigurationError: when the part already belongs to a variant (it holds that one's weights).
         """
-        if self.network is not None:
-            raise ConfigurationError(
-                f"this {self!r} already belongs to a variant and holds its weights; make a new one for another"
-            )
+        self.check_free()
         self.shape = shape if shape is not None else self.shape
         assert self.shape is not None
         self.network = network.build(*inputs, output=self.parameter_shape(self.shape))
         self._prepare = prepare
+
+    def check_free(self) -> None:
+        """Check that the part belongs to no variant yet.
+
+        Raises:
+            ConfigurationError: when it does.
+        """
+        if self.network is not None:
+            raise ConfigurationError(
+                f"this {self!r} already belongs to a variant and holds its weights; make a new one for another"
+            )
+
+    def release(self) -> None:
+        """Belong to no variant again."""
+        self.network = None
 
     def forward(self, *inputs: Tensor) -> TorchDistribution:
         """p(v | inputs), each input of shape (\\*batch, \\*event)."""

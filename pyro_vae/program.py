@@ -9,6 +9,8 @@ from pyro.nn import PyroModule
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
+from pyro_vae.parts import Part
+
 __all__ = ["Program", "sample_sites"]
 
 
@@ -39,6 +41,10 @@ class Program(PyroModule):
     def __init__(self) -> None:
         super().__init__()
         self.weights: dict[str, float] = {}
+
+    def parts_without_density(self) -> list[Part]:
+        """The parts of this program that log p(x) cannot be computed from."""
+        return [part for part in self.modules() if isinstance(part, Part) and not part.has_density]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if all(weight == 1.0 for weight in self.weights.values()):

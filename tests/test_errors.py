@@ -71,8 +71,8 @@ def test_values_that_are_not_finite_are_refused_everywhere(use, value):
         (good().long(), r"torch\.int64.*x\.float\(\)"),
         (good().bool(), r"torch\.bool.*x\.float\(\)"),
         (good().long().numpy(), r"torch\.int64"),
-        ([[0.0, 1.0]], r"tensor or an array.*got list"),
-        ("digits", r"tensor or an array.*got str"),
+        ([[0.0, 1.0]], r"is a list; data must be .*a tensor"),
+        ("digits", r"is a str; data must be .*a tensor"),
     ],
 )
 def test_types_that_do_not_fit_are_named(x, message):
@@ -342,7 +342,7 @@ def test_an_autoencoder_says_what_it_lacks():
     autoencoder = VARIANTS["autoencoder"]()
     with pytest.raises(pv.ConfigurationError, match=r"no p\(z\) to draw from.*priors\.StandardNormal"):
         autoencoder.generate(3)
-    with pytest.raises(pv.DataError, match=r"Autoencoder has no density q\(z \| x\).*no p\(x\)"):
+    with pytest.raises(pv.DataError, match=r"log p\(x\) cannot be estimated: Improper\(2\), Delta\(\) have"):
         evaluation.log_likelihood(autoencoder, data_for(autoencoder, 3))
 
 

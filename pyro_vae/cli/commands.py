@@ -52,7 +52,8 @@ def _train(request: Request) -> tuple[Variant, History]:
             f"folder {str(folder)!r} already holds a run; go on with it: --resume, or name another --folder"
         )
     make_folder(folder)
-    (folder / "run.yaml").write_text(request.as_yaml(), encoding="utf-8")
+    if not (folder / "last.pt").exists():  # a resumed run keeps its own until it was really resumed
+        (folder / "run.yaml").write_text(request.as_yaml(), encoding="utf-8")
     size = sum(parameter.numel() for parameter in variant.parameters())
     name = type(variant).__name__
     epochs = request.values["epochs"]
@@ -63,6 +64,7 @@ def _train(request: Request) -> tuple[Variant, History]:
             history = fit_variant(variant, request.dataset, **request.fit_arguments())
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"go on with: pyro-vae fit --folder {folder} --resume") from None
+    (folder / "run.yaml").write_text(request.as_yaml(), encoding="utf-8")
     print(f"trained in {sum(history['seconds']):.1f} s")
     return variant, history
 

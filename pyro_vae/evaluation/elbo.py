@@ -11,7 +11,7 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.errors import check_positive
-from pyro_vae.objectives.kl import kl_exact
+from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds
 from pyro_vae.objectives.kl import kl_per_dimension as _kl_per_dimension
 from pyro_vae.program import sample_sites
 from pyro_vae.variants.base import Variant, evaluating
@@ -70,13 +70,18 @@ def _site_terms(variant: Variant, x: Tensor, num_samples: int) -> list[SiteTerm]
             log_p = p.log_prob(value).mean(0)
             terms.append(SiteTerm(name, True, log_p, torch.zeros_like(log_p), False))
             continue
+        check_proposed(name, guide_trace)
         q = guide_trace.nodes[name]["fn"]
-        kl = kl_exact(q, p)
+        kl = kl_exact(q, p) if kl_holds(name, model_trace, guide_trace) else None
         if kl is not None and (entropy := _entropy(q)) is not None:
             kl, entropy = (t.expand(num_samples, len(x)).mean(0) for t in (kl, entropy))
             terms.append(SiteTerm(name, False, -kl - entropy, -entropy, True))
         else:
             terms.append(SiteTerm(name, False, p.log_prob(value).mean(0), q.log_prob(value).mean(0), False))
+    for site in sample_sites(guide_trace):  # auxiliary sites, which only the guide has
+        if site["name"] not in model_trace.nodes:
+            log_q = site["fn"].log_prob(site["value"]).mean(0)
+            terms.append(SiteTerm(site["name"], False, torch.zeros_like(log_q), log_q, False))
     return terms
 
 

@@ -96,11 +96,12 @@ def log_likelihood(
     log_weights = _METHODS[check_choice("method", method, _METHODS)]
     check_positive("num_samples", num_samples)
     check_positive("chunk", chunk)
-    if not getattr(variant.guide.posterior, "has_density", True):
-        raise DataError(
-            f"{type(variant).__name__} has no density q(z | x) to weigh draws with, so log p(x) cannot be estimated; "
-            f"an autoencoder has no p(x)"
-        )
+    missing = variant.model.parts_without_density()
+    if log_weights is not _prior:
+        missing += variant.guide.parts_without_density()
+    if missing:
+        names = ", ".join(map(repr, missing))
+        raise DataError(f"log p(x) cannot be estimated: {names} {'have' if missing[1:] else 'has'} no density")
     x = variant.as_data(x)
     data_at_once = max(1, min(len(x), chunk // min(num_samples, chunk)))
     samples_at_once = max(1, min(num_samples, chunk // data_at_once))

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pyro_vae.configured import Configured
 from pyro_vae.errors import ConfigurationError, check_positive
-from pyro_vae.objectives.kl import kl_exact, kl_per_dimension
+from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds, kl_per_dimension
+from pyro_vae.program import sample_sites
 
 __all__ = ["ELBO", "Terms"]
 
@@ -71,19 +72,20 @@ class ELBO(Configured, TraceMeanField_ELBO):
         reconstruction: Any = 0.0
         kl: Any = 0.0
         weighted: Any = 0.0
-        for name, site in model_trace.nodes.items():
-            if site["type"] != "sample":
-                continue
+        for site in sample_sites(model_trace):
+            name = site["name"]
             if site["is_observed"]:
                 reconstruction = reconstruction + site["log_prob_sum"]
                 weighted = weighted + site["log_prob_sum"]
                 continue
+            check_proposed(name, guide_trace)
             guide_site = guide_trace.nodes[name]
-            site_kl, site_penalty = self._kl(site, guide_site)
+            site_kl, site_penalty = self._kl(site, guide_site, kl_holds(name, model_trace, guide_trace))
             kl = kl + site_kl
             weighted = weighted - guide_site["scale"] * site_penalty
-        for name, site in guide_trace.nodes.items():
-            if site["type"] == "sample" and name not in model_trace.nodes:
+        for site in sample_sites(guide_trace):  # auxiliary sites
+            if site["name"] not in model_trace.nodes:
+                kl = kl + site["fn"].log_prob(site["value"]).sum()
                 weighted = weighted - site["log_prob_sum"]
         # Pyro itself divides what is returned by the number of particles
         particles = self.num_particles
@@ -92,7 +94,7 @@ class ELBO(Configured, TraceMeanField_ELBO):
         )
         return -weighted.item(), -weighted
 
-    def _kl(self, model_site: Any, guide_site: Any) -> tuple[Tensor, Tensor]:
+    def _kl(self, model_site: Any, guide_site: Any, holds: bool) -> tuple[Tensor, Tensor]:
         """KL of one site summed over the batch, and what the objective charges for it."""
         q, p = guide_site["fn"], model_site["fn"]
         if not q.has_rsample:
@@ -101,7 +103,7 @@ class ELBO(Configured, TraceMeanField_ELBO):
                 f"gradient for its guide; use Pyro's TraceGraph_ELBO, or enumerate it with TraceEnum_ELBO"
             )
         if self.free_bits and self.groups != 1:
-            dimensions = kl_per_dimension(q, p)
+            dimensions = kl_per_dimension(q, p) if holds else None
             if dimensions is None:
                 raise ConfigurationError(
                     f"free_bits for each dimension of site {model_site['name']!r} needs a KL that comes dimension by "
@@ -109,7 +111,7 @@ class ELBO(Configured, TraceMeanField_ELBO):
                 )
             groups = self._grouped(dimensions, str(model_site["name"]))
         else:
-            whole = kl_exact(q, p)
+            whole = kl_exact(q, p) if holds else None
             if whole is None:
                 whole = q.log_prob(guide_site["value"]) - p.log_prob(model_site["value"])
             groups = whole.expand(q.batch_shape)[..., None]

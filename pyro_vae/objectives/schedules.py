@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pyro_vae.configured import Configured
-from pyro_vae.errors import ConfigurationError
+from pyro_vae.errors import ConfigurationError, check_positive
 
 __all__ = ["Constant", "Cosine", "Cyclical", "Linear", "Schedule", "Sigmoid", "as_schedule"]
 
@@ -73,11 +73,13 @@ class Sigmoid(Schedule):
     def __init__(self, start: float = 0.0, end: float = 1.0, epochs: float = 10.0, steepness: float = 6.0) -> None:
         self.start, self.end = float(start), float(end)
         self.epochs = _check_epochs("epochs of Sigmoid", epochs)
-        self.steepness = _check_epochs("steepness of Sigmoid", steepness)
+        if not steepness > 0:
+            raise ConfigurationError(f"steepness of Sigmoid must be positive, got {steepness!r}")
+        self.steepness = float(steepness)
 
     def __call__(self, epoch: float) -> float:
         def logistic(t: float) -> float:
-            return 1 / (1 + math.exp(-t))
+            return (1 + math.tanh(t / 2)) / 2  # never overflows
 
         low = logistic(-self.steepness)
         position = logistic(self.steepness * (2 * min(epoch / self.epochs, 1.0) - 1))
@@ -105,7 +107,7 @@ class Cyclical(Schedule):
         self.period = _check_epochs("period of Cyclical", period)
         if not 0 < rise <= 1:
             raise ConfigurationError(f"rise of Cyclical is a part of the period, in (0, 1], got {rise!r}")
-        self.rise, self.cycles = float(rise), int(cycles)
+        self.rise, self.cycles = float(rise), check_positive("cycles of Cyclical", cycles)
 
     def __call__(self, epoch: float) -> float:
         if epoch >= self.period * self.cycles:

@@ -17,8 +17,6 @@ __all__ = ["Delta", "FullCovarianceNormal", "Normal", "Posterior"]
 class Posterior(Conditional):
     """q(z | x): a family whose parameters the encoder computes, so that one network serves every datum."""
 
-    has_density = True
-
 
 class Normal(Posterior):
     """q(z | x) = prod_d N(z_d; mu_d(x), sigma_d(x)^2), the mean-field normal.

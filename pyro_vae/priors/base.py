@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyro_vae.errors import check_positive
+from pyro_vae.errors import ConfigurationError, check_positive
 from pyro_vae.parts import Conditional, Part, Shape
 
 __all__ = ["Prior"]
@@ -20,6 +20,7 @@ class Prior(Part):
 
     def __init__(self, size: int) -> None:
         super().__init__()
+        self._met = False
         self.size = check_positive("the prior's size (number of latent dimensions)", size)
 
     @property
@@ -28,4 +29,17 @@ class Prior(Part):
         return (self.size,)
 
     def meet(self, posterior: Conditional, data_shape: Shape) -> None:
-        """Get to know the guide's q(z | x) and the data's shape, for priors that are made from them."""
+        """Become the prior of a variant, and get to know its q(z | x) and the data's shape.
+
+        Raises:
+            ConfigurationError: when it is another variant's already and has weights.
+        """
+        if self._met and any(True for _ in self.parameters()):
+            raise ConfigurationError(
+                f"this {self!r} already belongs to a variant and holds its weights; make a new one for another"
+            )
+        self._met = True
+
+    def release(self) -> None:
+        """Belong to no variant again."""
+        self._met = False

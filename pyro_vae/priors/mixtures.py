@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
@@ -71,11 +74,8 @@ class Vamp(Prior):
         self._posterior: tuple[Conditional, ...] = ()
 
     def meet(self, posterior: Conditional, data_shape: Shape) -> None:
-        if self._posterior:
-            raise ConfigurationError(
-                f"this {self!r} already belongs to a variant and reads its encoder; make a new one for another"
-            )
-        if not getattr(posterior, "has_density", True):
+        super().meet(posterior, data_shape)
+        if not posterior.has_density:
             raise ConfigurationError(
                 f"the VampPrior is a mixture of the guide's q(z | u) and needs its density, but {posterior!r} has "
                 f"none; use posteriors.Normal(), or another prior"
@@ -92,7 +92,9 @@ class Vamp(Prior):
     def forward(self) -> TorchDistribution:  # type: ignore[override]
         if not self._posterior:
             raise ConfigurationError("the VampPrior has no encoder yet: give it to a variant, pv.VAE(prior=...)")
-        return _mixture(self.logits, self._posterior[0](self.pseudo_inputs))
+        (posterior,) = self._posterior
+        with _settled_batch_norms(posterior):
+            return _mixture(self.logits, posterior(self.pseudo_inputs))
 
     def words(self) -> str:
         return (
@@ -102,6 +104,22 @@ class Vamp(Prior):
 
     def latex(self) -> str:
         return rf"\sum_{{k=1}}^{{{self.components}}} w_k\, q_\phi(z \mid u_k)"
+
+
+@contextlib.contextmanager
+def _settled_batch_norms(module: nn.Module) -> Iterator[None]:
+    """Batch norms use, and do not move, their running statistics: those are of data, pseudo-inputs are not.
+
+    Else training and evaluation would see two different priors.
+    """
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    for norm in norms:
+        norm.training = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.training = True
 
 
 def _mixture(logits: Tensor, components: TorchDistribution) -> TorchDistribution:

@@ -104,9 +104,13 @@ class Fixed(Prior):
             raise ConfigurationError("Fixed wants size=, the number of latent dimensions, for this distribution")
         if event and size not in (None, event[0]):
             raise ConfigurationError(f"Fixed: size={size}, but the distribution is over {event[0]} dimensions")
+        far = torch.tensor([-1e6, 1e6]).reshape(2, *[1] * len(event)).expand(2, *event)
+        if not distribution.support.check(far).all():
+            raise ConfigurationError(
+                f"Fixed wants a distribution over all real numbers, since q(z | x) proposes any; {distribution} is not"
+            )
         super().__init__(event[0] if event else size)  # type: ignore[arg-type]
         self.distribution = distribution if event else distribution.expand([self.size]).to_event(1)
-        self.register_buffer("device_probe", torch.zeros(()), persistent=False)
         base = getattr(distribution, "base_dist", distribution)
         self._family = type(base).__name__
 
@@ -126,12 +130,14 @@ class Fixed(Prior):
         return rf"\mathrm{{{self._family}}}_{{{self.size}}}"
 
 
-def _moved(distribution: torch.distributions.Distribution, fn):  # type: ignore[no-untyped-def]
+def _moved(distribution: Any, fn):  # type: ignore[no-untyped-def]
     """A copy of the distribution with ``fn`` applied to its tensors; the user's own stays where it is."""
     moved = copy.copy(distribution)
     for name, value in list(vars(moved).items()):
         if isinstance(value, Tensor) and value.is_floating_point():
             setattr(moved, name, fn(value))
+        elif name == "transforms":
+            moved.transforms = [_moved(transform, fn) for transform in value]  # type: ignore[attr-defined]
         elif isinstance(value, torch.distributions.Distribution):
             setattr(moved, name, _moved(value, fn))
     return moved
@@ -147,6 +153,8 @@ class Improper(Prior):
         size: number of latent dimensions.
     """
 
+    has_density = False
+
     def forward(self) -> TorchDistribution:  # type: ignore[override]
         return _Improper(constraints.real_vector, torch.Size(), torch.Size([self.size]))
 
@@ -158,6 +166,10 @@ class Improper(Prior):
 
 
 class _Improper(dist.ImproperUniform):
+    def log_prob(self, value: Tensor) -> Tensor:
+        # Pyro's are on the CPU wherever the value is
+        return value.new_zeros(torch.broadcast_shapes(self.batch_shape, value.shape[:-1]))
+
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         raise NotImplementedError(
             "there is no p(z) to draw from: the prior is improper, as in every plain autoencoder. "

@@ -158,8 +158,12 @@ def make_ledger(variant: Any, structure: Structure, x: Any, num_samples: int, se
 
 
 def _rows(term: SiteTerm, structure: Structure) -> list[Row]:
-    site = structure.model[term.name]
     mean, error = term.contribution.mean().item(), _standard_error(term.contribution)
+    if term.name not in structure.model:  # an auxiliary site, which only the guide has
+        q = structure.guide[term.name]
+        what = "−log " + to_text(conditional("q", [q.name], q.parents))
+        return [Row(q.name, "auxiliary", what, False, q.scale, mean, error)]
+    site = structure.model[term.name]
     ours = to_text(conditional("p", [site.name], site.parents))
     # a guide without uncertainty leaves nothing to sample
     sure = all(s.family.point for s in structure.guide.values())

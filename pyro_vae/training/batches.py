@@ -18,7 +18,8 @@ class Batches:
 
     Args:
         x: data (N, \\*shape), on the device.
-        batch_size: data in a batch; the last one of an epoch may have fewer.
+        batch_size: most data in a batch; an epoch is cut into as few batches as that needs, of equal size but for one
+            datum, so that no rest is left with a batch of its own (which batch norm cannot use).
         seed: of the order.
         transform: applied to each batch, such as :func:`pyro_vae.data.binarize`.
     """
@@ -38,6 +39,6 @@ class Batches:
         """The batches of an epoch, counted from 1."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.x), generator=generator).to(self.x.device)
-        for chosen in order.split(self.batch_size):
+        for chosen in order.tensor_split(len(self)):
             batch = self.x[chosen]
-            yield batch if self.transform is None else self.transform(batch)
+            yield batch if self.transform is None else self.transform(batch).to(batch)

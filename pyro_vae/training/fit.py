@@ -52,7 +52,7 @@ def fit(
             validation), one of its splits, a tensor or array (N, \\*shape), or a ``torch.utils.data.Dataset``.
         epochs: passes over the data in all, those of a resumed run included.
         valid: validation data, in the same forms.
-        batch_size: data per step.
+        batch_size: data per step, at most: the batches of an epoch differ by one datum, if at all.
         lr: peak learning rate, or a schedule over epochs, which then replaces ``lr_schedule``.
         lr_schedule: ``"cosine"`` (a third of the epochs at ``lr``, then down to a hundredth of it), ``"constant"``, or
             a schedule of factors.
@@ -63,7 +63,8 @@ def fit(
             validation data once.
         seed: of batches, noise and starting values that are drawn from data.
         device: ``"auto"`` (CUDA where there is one), or any torch device.
-        precision: ``"float32"``, or ``"bf16"``: the networks run in bfloat16, densities stay in full precision.
+        precision: ``"float32"``, or ``"bf16"``: networks (those inside flows too) run in bfloat16, densities in full
+            precision.
         patience: stop when the validation ELBO (the training ELBO without validation data) has not risen for so many
             epochs, and go back to the best weights.
         folder: where to write ``last.pt`` and ``best.pt`` (each loads with :func:`pyro_vae.load`) and

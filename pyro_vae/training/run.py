@@ -57,10 +57,13 @@ class Settings:
     def as_text(self) -> str:
         """What must be the same when a run is resumed."""
         same = ("batch_size", "clip", "seed", "precision", "patience")
-        return json.dumps({name: getattr(self, name) for name in same} | {"transform": _name(self.transform)})
+        named = {"transform": _name(self.transform), "optimizer": _name(self.optimizer), "peak lr": self.lr(0.0)}
+        return json.dumps({name: getattr(self, name) for name in same} | named)
 
 
 def _name(function: Callable[..., Any] | None) -> str | None:
+    if isinstance(function, functools.partial):
+        return f"{_name(function.func)}({function.args}, {function.keywords})"
     return function if function is None else getattr(function, "__qualname__", type(function).__name__)
 
 
@@ -90,6 +93,8 @@ class Run:
 
     def _loss_and_grads(self, model: Any, guide: Any, *args: Any) -> float:
         loss = self.objective.loss_and_grads(model, guide, *args)
+        if isinstance(loss, tuple):  # wake and sleep
+            loss = sum(float(each) for each in loss)
         if not math.isfinite(loss):  # before the optimiser can spoil the weights with it
             raise self._not_finite(f"the loss became {loss}", *args)
         return loss
@@ -156,10 +161,11 @@ class Run:
         try:
             if self.settings.transform is None:
                 return self.variant.as_data(x)
+            x = x.to(self.variant.device, self.variant.dtype)
             seen = self.variant.as_data(self.settings.transform(x))
         except DataError as error:
             raise DataError(f"{what}: {error}") from None
-        return x.to(self.variant.device, self.variant.dtype) if what == "data" else seen
+        return x if what == "data" else seen
 
     def _stream(self, epoch: int) -> Iterator[Tensor]:
         while True:
@@ -203,7 +209,8 @@ class Run:
         if getattr(self.objective, "terms", None) is not None:
             reconstruction, kl = (self.reported / n).tolist()
         else:  # Pyro's own objectives report only their sum
-            some = elbo(self.variant, next(self.batches.epoch(0))[:2000])
+            x = self.batches.x if self.settings.transform is None else self.settings.transform(self.batches.x)
+            some = elbo(self.variant, x)
             reconstruction, kl = some.reconstruction.mean().item(), some.kl.mean().item()
         entry: dict[str, Any] = {
             "loss": self.total / n,
@@ -254,6 +261,10 @@ class Run:
         if self.folder is not None and (self.folder / "best.pt").exists():
             self.best = read_torch(self.folder / "best.pt")["weights"]
         epoch = int(saved["epoch"])
+        if epoch > self.settings.epochs:
+            raise CheckpointError(
+                f"the run to be resumed has done {epoch} epochs already, more than epochs={self.settings.epochs}"
+            )
         self.engine.load_state_dict(
             {"epoch": epoch, "epoch_length": len(self.batches), "max_epochs": self.settings.epochs}
         )

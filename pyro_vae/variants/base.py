@@ -19,6 +19,7 @@ from torch import Tensor
 
 import pyro_vae
 from pyro_vae.configured import Configured, build, show
+from pyro_vae.data import as_split
 from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, check_positive
 from pyro_vae.files import read_torch, write_torch
 from pyro_vae.likelihoods import Likelihood
@@ -176,10 +177,15 @@ class Variant(Configured, PyroModule):
         """
         if isinstance(x, np.ndarray):
             x = torch.from_numpy(x)
-        if hasattr(x, "x") and isinstance(x.x, Tensor):  # a split of a data set
-            x = x.x
+        if hasattr(x, "train") and hasattr(x, "test"):
+            raise DataError("x: this is a whole data set; give one of its splits: .train, .valid or .test")
         if not isinstance(x, Tensor):
-            raise DataError(f"x: wanted a tensor or an array of shape (N, {self.shape}), got {type(x).__name__}")
+            try:
+                x = as_split(x).x
+            except (ValueError, TypeError) as error:
+                raise DataError(f"x: {error}") from error
+        if x.dim() and not len(x):
+            raise DataError(f"x: there are no data (shape {tuple(x.shape)})")
         self.likelihood.check(x)
         return x.to(self.device, self.dtype if x.is_floating_point() else None)
 
@@ -264,11 +270,12 @@ class evaluating:  # noqa: N801
     def __enter__(self) -> None:
         self.store = pyro.get_param_store().scope()
         self.store.__enter__()
-        self.was_training = self.variant.training
+        self.modes = {module: module.training for module in self.variant.modules()}
         self.variant.eval()
 
     def __exit__(self, *error: object) -> None:
-        self.variant.train(self.was_training)
+        for module, mode in self.modes.items():
+            module.training = mode
         self.store.__exit__(None, None, None)
 
 

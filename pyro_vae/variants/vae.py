@@ -71,7 +71,14 @@ class VAE(Variant):
         ]:
             if not isinstance(value, kind):
                 raise ConfigurationError(f"{what} must be a {kind.__name__}, got {value!r}")
-        posterior.connect(encoder, likelihood.shape, shape=prior.shape, prepare=likelihood.as_input)
-        likelihood.connect(decoder, prior.shape)
+        posterior.check_free()
+        likelihood.check_free()
         prior.meet(posterior, likelihood.shape)
+        try:
+            posterior.connect(encoder, likelihood.shape, shape=prior.shape, prepare=likelihood.as_input)
+            likelihood.connect(decoder, prior.shape)
+        except Exception:  # what could not be put together leaves its parts as free as they were
+            for part in (prior, posterior, likelihood):
+                part.release()
+            raise
         super().__init__(models.VAE(prior, likelihood), guides.VAE(posterior), beta=beta, objective=objective)
