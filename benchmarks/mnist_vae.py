@@ -57,7 +57,7 @@ DEFAULTS: dict[str, Any] = {}
 SETUPS = {
     "same_settings": Setup("plain VAE, the yardstick's settings", training=YARDSTICK),
     "defaults": Setup("plain VAE, the library's defaults", training=DEFAULTS),
-    "vamp": Setup("VampPrior, 500 pseudo-inputs", lambda: {"prior": priors.Vamp(LATENT, 500)}, DEFAULTS),
+    "vamp": Setup("VampPrior, 100 pseudo-inputs", lambda: {"prior": priors.Vamp(LATENT, 100)}, DEFAULTS),
     "flow_prior": Setup("flow prior (MAF)", lambda: {"prior": priors.Flow(LATENT, hidden=[128, 128])}, DEFAULTS),
     "flow_posterior": Setup(
         "flow posterior (IAF)", lambda: {"posterior": posteriors.Flow(hidden=[256], context=64)}, DEFAULTS

@@ -197,7 +197,8 @@ def _find_class(path: str) -> type:
         )
     cls = getattr(module, name, None)
     if not isinstance(cls, type):
-        raise ConfigurationError(f"there is no class {name!r} in {module_name}")
+        hint = " (define it in a module of its own, and import that before loading)" * (module_name == "__main__")
+        raise ConfigurationError(f"there is no class {name!r} in {module_name}{hint}")
     trusted = Configured, torch.distributions.Distribution
     if not (issubclass(cls, trusted) or cls.__module__.startswith("pyro.infer")):
         raise ConfigurationError(f"{path!r} is no part, variant, objective or distribution")

@@ -65,6 +65,8 @@ def read_torch(path: str | os.PathLike[str]) -> dict[str, Any]:
         CheckpointError: when there is no such file, or it is damaged or something else.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{str(path)!r} is a folder; name a file in it, such as {str(path / 'last.pt')!r}")
     if not path.is_file():
         raise CheckpointError(f"there is no file {str(path)!r}")
     try:

@@ -16,7 +16,7 @@ from pyro_vae.errors import ConfigurationError, check_positive
 if TYPE_CHECKING:
     from pyro_vae.networks import Network
 
-__all__ = ["Conditional", "Part", "Shape", "as_shape", "numel", "positive", "positive_inverse"]
+__all__ = ["Conditional", "Part", "Shape", "as_shape", "check_distribution", "numel", "positive", "positive_inverse"]
 
 Shape = tuple[int, ...]
 
@@ -58,6 +58,30 @@ def positive_inverse(scale: Tensor) -> Tensor:
     # log(e^s - 1), written so that a large s does not overflow
     scale = scale - 1e-6
     return scale + torch.log(-torch.expm1(-scale)) - _UNIT_SOFTPLUS
+
+
+def check_distribution(what: str, made: object, event: Shape, batch: Shape) -> None:
+    """Check that a part returned a distribution of the given shapes.
+
+    A part of the user's own may forget ``to_event``; a batch shape that is wrong but broadcasts would then train on
+    wrong numbers without a word.
+
+    Raises:
+        ConfigurationError: when it did not.
+    """
+    if not isinstance(made, torch.distributions.Distribution):
+        raise ConfigurationError(f"{what}: forward must return a distribution, got a {type(made).__name__}")
+    got = tuple(made.batch_shape), tuple(made.event_shape)
+    if got != (batch, event):
+        hint = ""
+        if got[0] == (*batch, *event) and not got[1]:
+            hint = f"; end it with .to_event({len(event)})"
+        elif got[0][:1] == batch and len(got[0]) + len(got[1]) > len(batch) + len(event):
+            hint = "; a network's output (*batch, n, *shape) is split into its n parameters by self.split(parameters)"
+        raise ConfigurationError(
+            f"{what}: wanted a distribution with batch shape {batch} and event shape {event}, got batch shape "
+            f"{got[0]} and event shape {got[1]}{hint}"
+        )
 
 
 class Part(Configured, nn.Module):

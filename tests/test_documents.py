@@ -31,6 +31,16 @@ def test_the_readmes_ten_lines_run(capsys):
     assert "~ N(0, I₈)" in capsys.readouterr().out
 
 
+def test_the_parts_of_ones_own_run(capsys):
+    space = {"__name__": "own_parts"}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_parts.md").read_text(), re.DOTALL):
+        exec(block, space)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "a ring of 24 normals" in printed
+    assert "a Student t with 4 degrees of freedom" in printed
+    assert space["vae"].generate(3).shape == (3, 5)
+
+
 def test_the_readme_quotes_the_story_as_it_stands():
     (quoted,) = re.findall(r"```python\n(with pyro.plate.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 

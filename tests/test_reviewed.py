@@ -170,3 +170,60 @@ def test_a_resumed_run_cannot_be_another_one(tmp_path, change):
     run()
     with pytest.raises(pv.CheckpointError, match=r"was started with|has done 2 epochs"):
         run(resume=True, **change)
+
+
+class _Broadcasting(likelihoods.Likelihood):
+    def distribution(self, parameters):
+        return dist.Normal(parameters, 1.0).to_event(1)  # forgot split: (N, 1, 5) instead of (N, 5)
+
+
+class _Unfinished(priors.Prior):
+    def forward(self):
+        return dist.Normal(torch.zeros(self.size), 1.0)  # forgot to_event
+
+
+class _NoDistribution(priors.Prior):
+    def forward(self):
+        return torch.zeros(self.size)
+
+
+@pytest.mark.parametrize(
+    ("prior", "likelihood", "message"),
+    [
+        (priors.StandardNormal, _Broadcasting, r"likelihood .*got batch shape \(2, 1\).*self\.split\(parameters\)"),
+        (_Unfinished, likelihoods.Bernoulli, r"prior .*event shape \(2,\), got batch shape \(2,\).*\.to_event\(1\)"),
+        (_NoDistribution, likelihoods.Bernoulli, r"prior .*must return a distribution, got a Tensor"),
+    ],
+)
+def test_a_part_of_ones_own_that_is_wrong_is_named_when_the_variant_is_made(prior, likelihood, message):
+    with pytest.raises(pv.ConfigurationError, match=message):
+        pv.VAE(prior(2), likelihood(5))
+
+
+def test_making_a_variant_moves_no_statistics():
+    vae = pv.VAE(priors.StandardNormal(2), likelihoods.Bernoulli(5), encoder=networks.MLP([8], norm="batch"))
+    assert all(int(b) == 0 for name, b in vae.named_buffers() if name.endswith("num_batches_tracked"))
+    assert vae.training
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda v, x: networks.MLP(128, 64), r"several layers are a list: MLP\(\[128, 64\]\)"),
+        (lambda v, x: pv.fit(pv.VAE, x, epochs=1), r"fit trains a variant such as pv\.VAE"),
+        (lambda v, x: pv.fit(v, x, epochs=1, optimizer=torch.optim.Adam(v.parameters())), "optimizer makes a torch"),
+    ],
+)
+def test_first_typos_are_answered(call, message):
+    vae = pv.VAE(priors.StandardNormal(2), likelihoods.Bernoulli(5))
+    with pytest.raises(pv.ConfigurationError, match=message):
+        call(vae, torch.zeros(4, 5))
+
+
+def test_one_width_is_one_layer():
+    assert networks.MLP(64).hidden == [64]
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(pv.CheckpointError, match=r"is a folder; name a file in it, such as .*last\.pt"):
+        pv.load(tmp_path)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from pyro_vae.configured import Configured
-from pyro_vae.errors import ConfigurationError, check_choice
+from pyro_vae.errors import ConfigurationError, check_choice, check_positive
 from pyro_vae.parts import Shape, numel
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "check_layer_options",
     "flat_batch",
     "normalisation",
+    "widths_of",
 ]
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -54,8 +57,15 @@ def activation(name: str) -> nn.Module:
     return _ACTIVATIONS[check_choice("activation", name, _ACTIVATIONS)]()
 
 
+def widths_of(hidden: int | Sequence[int], what: str) -> list[int]:
+    """Layer widths as a list; one number is one layer."""
+    return [check_positive(what, width) for width in ([hidden] if isinstance(hidden, int) else hidden)]
+
+
 def check_layer_options(name: str, norm: str | None, dropout: float) -> None:
     """Check the options that all networks share, where the user wrote them."""
+    if not isinstance(name, str):
+        raise ConfigurationError(f"activation must be a name, got {name!r}; several layers are a list: MLP([128, 64])")
     activation(name)
     if norm is not None:
         check_choice("norm", norm, ["batch", "layer"])

@@ -18,6 +18,7 @@ from pyro_vae.networks.base import (
     check_layer_options,
     flat_batch,
     normalisation,
+    widths_of,
 )
 from pyro_vae.parts import Shape, numel
 
@@ -60,7 +61,7 @@ class Conv(Network):
         if not channels:
             raise ConfigurationError("Conv needs at least one stage in channels; for none use MLP")
         self.channels = [check_positive("a number of channels of Conv", c) for c in channels]
-        self.hidden = [check_positive("a hidden width of Conv", width) for width in hidden]
+        self.hidden = widths_of(hidden, "a hidden width of Conv")
         self.activation = activation
         self.norm = norm
         self.dropout = dropout

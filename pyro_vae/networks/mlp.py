@@ -9,8 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.errors import check_positive
-from pyro_vae.networks.base import AffineOfAll, Network, activation, affine, check_layer_options, normalisation
+from pyro_vae.networks.base import (
+    AffineOfAll,
+    Network,
+    activation,
+    affine,
+    check_layer_options,
+    normalisation,
+    widths_of,
+)
 from pyro_vae.parts import Shape, numel
 
 __all__ = ["MLP"]
@@ -37,13 +44,13 @@ class MLP(Network):
 
     def __init__(
         self,
-        hidden: Sequence[int] = (128,),
+        hidden: int | Sequence[int] = (128,),
         activation: str = "relu",
         norm: str | None = None,
         dropout: float = 0.0,
     ) -> None:
         check_layer_options(activation, norm, dropout)
-        self.hidden = [check_positive("a hidden width of MLP", width) for width in hidden]
+        self.hidden = widths_of(hidden, "a hidden width of MLP")
         self.activation = activation
         self.norm = norm
         self.dropout = dropout

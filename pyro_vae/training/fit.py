@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from pyro.optim import PyroOptim
 from torch import Tensor
 
 from pyro_vae.data import as_split
@@ -61,7 +62,8 @@ def fit(
         clip: largest norm of the gradient (nats per datum); no clipping if not given.
         transform: applied to each batch anew, :func:`pyro_vae.data.binarize` for dynamic binarisation; to the
             validation data once.
-        seed: of batches, noise and starting values that are drawn from data.
+        seed: of batches, noise and starting values that are drawn from data.  The weights are drawn when the variant
+            is made: call ``torch.manual_seed`` before that to repeat a whole run.
         device: ``"auto"`` (CUDA where there is one), or any torch device.
         precision: ``"float32"``, or ``"bf16"``: networks (those inside flows too) run in bfloat16, densities in full
             precision.
@@ -94,6 +96,13 @@ def fit(
         >>> sorted(history)[:4]
         ['beta', 'elbo', 'kl', 'loss']
     """
+    if not isinstance(variant, Variant):
+        raise ConfigurationError(f"fit trains a variant such as pv.VAE(...), got {variant!r}")
+    if not callable(optimizer) or isinstance(optimizer, torch.optim.Optimizer | PyroOptim):
+        raise ConfigurationError(
+            f"optimizer makes a torch optimiser from parameters and lr: give torch.optim.AdamW, or "
+            f"functools.partial(torch.optim.AdamW, weight_decay=0.01), not {optimizer!r}"
+        )
     train_x, valid_x = _splits(data, valid)
     settings = Settings(
         epochs=check_positive("epochs", epochs),

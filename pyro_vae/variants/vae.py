@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from pyro.infer.elbo import ELBO as PyroELBO
 
 from pyro_vae import guides, models
@@ -9,6 +10,7 @@ from pyro_vae.errors import ConfigurationError
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Network
 from pyro_vae.objectives import Schedule
+from pyro_vae.parts import check_distribution
 from pyro_vae.posteriors import Normal, Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.variants.base import Variant
@@ -77,8 +79,25 @@ class VAE(Variant):
         try:
             posterior.connect(encoder, likelihood.shape, shape=prior.shape, prepare=likelihood.as_input)
             likelihood.connect(decoder, prior.shape)
+            _check_parts(prior, likelihood, posterior)
         except Exception:  # what could not be put together leaves its parts as free as they were
             for part in (prior, posterior, likelihood):
                 part.release()
             raise
         super().__init__(models.VAE(prior, likelihood), guides.VAE(posterior), beta=beta, objective=objective)
+
+
+@torch.no_grad()
+def _check_parts(prior: Prior, likelihood: Likelihood, posterior: Posterior) -> None:
+    """Ask each part once for its distribution, so that one that is wrong is named where it was given."""
+    modes = {module: module.training for part in (prior, likelihood, posterior) for module in part.modules()}
+    for module in modes:
+        module.training = False
+    try:
+        check_distribution(f"prior {prior!r}", prior(), prior.shape, ())
+        x, z = torch.zeros(2, *likelihood.shape), torch.zeros(2, *prior.shape)
+        check_distribution(f"posterior {posterior!r}", posterior(x), prior.shape, (2,))
+        check_distribution(f"likelihood {likelihood!r}", likelihood(z), likelihood.shape, (2,))
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
