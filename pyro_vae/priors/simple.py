@@ -105,12 +105,13 @@ class Fixed(Prior):
         if event and size not in (None, event[0]):
             raise ConfigurationError(f"Fixed: size={size}, but the distribution is over {event[0]} dimensions")
         far = torch.tensor([-1e6, 1e6]).reshape(2, *[1] * len(event)).expand(2, *event)
-        if not distribution.support.check(far).all():
+        support: Any = distribution.support
+        if not support.check(far).all():
             raise ConfigurationError(
                 f"Fixed wants a distribution over all real numbers, since q(z | x) proposes any; {distribution} is not"
             )
         super().__init__(event[0] if event else size)  # type: ignore[arg-type]
-        self.distribution = distribution if event else distribution.expand([self.size]).to_event(1)
+        self.distribution: Any = distribution if event else distribution.expand([self.size]).to_event(1)
         base = getattr(distribution, "base_dist", distribution)
         self._family = type(base).__name__
 
