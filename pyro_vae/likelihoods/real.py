@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 
 import pyro.distributions as dist
@@ -14,6 +15,8 @@ from pyro_vae.likelihoods.base import Likelihood
 from pyro_vae.parts import Shape, positive, positive_inverse
 
 __all__ = ["Laplace", "Normal"]
+
+_LARGE = 100.0
 
 
 class _LocationScale(Likelihood):
@@ -56,6 +59,12 @@ class _LocationScale(Likelihood):
     def initialise(self, x: Tensor) -> None:
         """Start the mean and the scale at the data's: a scale that is far off would be thousands of steps away."""
         super().initialise(x)
+        if (largest := x.abs().amax().item()) > _LARGE:
+            warnings.warn(
+                f"x reaches {largest:.3g}, and networks learn badly from numbers far from one: standardise the data, "
+                f"(x - x.mean(0)) / x.std(0)",
+                stacklevel=2,
+            )
         if self.scale in ("shared", "per_dimension"):
             scales = self._starting_scales(x)
             scales = scales.square().mean().sqrt() if self.scale == "shared" else scales
