@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,17 @@ from pyro_vae.errors import ConfigurationError, check_positive
 if TYPE_CHECKING:
     from pyro_vae.networks import Network
 
-__all__ = ["Conditional", "Part", "Shape", "as_shape", "check_distribution", "numel", "positive", "positive_inverse"]
+__all__ = [
+    "Conditional",
+    "Part",
+    "Shape",
+    "as_shape",
+    "check_distribution",
+    "in_evaluation",
+    "numel",
+    "positive",
+    "positive_inverse",
+]
 
 Shape = tuple[int, ...]
 
@@ -58,6 +69,19 @@ def positive_inverse(scale: Tensor) -> Tensor:
     # log(e^s - 1), written so that a large s does not overflow
     scale = scale - 1e-6
     return scale + torch.log(-torch.expm1(-scale)) - _UNIT_SOFTPLUS
+
+
+@contextlib.contextmanager
+def in_evaluation(*modules: nn.Module) -> Iterator[None]:
+    """Evaluation mode (dropout off, batch norm fixed) for modules and all below them; each gets its own mode back."""
+    modes = {below: below.training for module in modules for below in module.modules()}
+    for module in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def check_distribution(what: str, made: object, event: Shape, batch: Shape) -> None:

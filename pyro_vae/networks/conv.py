@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +86,7 @@ class Conv(Network):
     def dense(self, widths: Sequence[int]) -> list[nn.Module]:
         """Normalisation, activation and dropout after a layer of ``widths[0]``, then the layers that follow."""
         layers: list[nn.Module] = []
-        for width, following in zip_longest(widths, widths[1:]):
+        for width, following in itertools.zip_longest(widths, widths[1:]):
             layers += normalisation(self.norm, width)
             layers.append(activation(self.activation))
             if self.dropout:

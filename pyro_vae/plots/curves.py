@@ -104,9 +104,9 @@ def kl(variant: Variant, x: Any) -> Figure:
         Burda, Grosse & Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5.2, on active units
         (https://arxiv.org/abs/1509.00519)
     """
-    if not getattr(variant.guide.posterior, "has_density", True):
+    if missing := variant.guide.parts_without_density():
         raise ConfigurationError(
-            f"{type(variant).__name__} has no KL to draw: its guide {variant.guide.posterior!r} has no density q(z | x)"
+            f"{type(variant).__name__} has no KL to draw: its guide {missing[0]!r} has no density q(z | x)"
         )
     x = variant.as_data(as_xy(x)[0])
     with quietly(variant):

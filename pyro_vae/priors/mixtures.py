@@ -11,7 +11,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from pyro_vae.errors import ConfigurationError, check_positive
-from pyro_vae.parts import Conditional, Shape, positive
+from pyro_vae.parts import Conditional, Shape, in_evaluation, positive
 from pyro_vae.priors.base import Prior
 
 __all__ = ["MixtureOfNormals", "Vamp"]
@@ -112,14 +112,8 @@ def _settled_batch_norms(module: nn.Module) -> Iterator[None]:
 
     Else training and evaluation would see two different priors.
     """
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-    for norm in norms:
-        norm.training = False
-    try:
+    with in_evaluation(*(m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))):
         yield
-    finally:
-        for norm in norms:
-            norm.training = True
 
 
 def _mixture(logits: Tensor, components: TorchDistribution) -> TorchDistribution:

@@ -142,19 +142,21 @@ def make_ledger(variant: Any, structure: Structure, x: Any, num_samples: int, se
     Raises:
         DataError: when the data do not fit.
     """
-    with untouched(variant):
-        torch.manual_seed(seed)
-        terms = site_terms(variant, x, num_samples=num_samples)
-    rows: list[Row] = []
-    for term in terms:
-        rows += _rows(term, structure)
-    whole = sum(term.contribution for term in terms)
-    ledger = Ledger(rows, _standard_error(whole), len(whole), _minus_loss(variant, x, seed), num_samples)  # type: ignore[arg-type]
+    terms = _drawn_terms(variant, x, num_samples, seed)
+    rows = [row for term in terms for row in _rows(term, structure)]
+    whole: Any = sum(term.contribution for term in terms)
+    ledger = Ledger(rows, _standard_error(whole), len(whole), _minus_loss(variant, x, seed), num_samples)
     if num_samples > 1 and ledger.objective is not None:
         # the loss is of one draw: what it has beyond the terms of that same draw is the objective's own doing
-        single = make_ledger(variant, structure, x, 1, seed)
-        ledger.objective = ledger.weighted_total + (ledger.objective - single.weighted_total)
+        single = [row for term in _drawn_terms(variant, x, 1, seed) for row in _rows(term, structure)]
+        ledger.objective += ledger.weighted_total - Ledger(single, 0.0, len(whole), None, 1).weighted_total
     return ledger
+
+
+def _drawn_terms(variant: Any, x: Any, num_samples: int, seed: int) -> list[SiteTerm]:
+    with untouched(variant):
+        torch.manual_seed(seed)
+        return site_terms(variant, x, num_samples=num_samples)
 
 
 def _rows(term: SiteTerm, structure: Structure) -> list[Row]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pyro_vae.parts import Part
 from pyro_vae.stories.family import Family, alike, innermost, read_family
+from pyro_vae.variants.base import evaluating
 
 __all__ = ["Family", "Plate", "Site", "Structure", "trace_structure", "untouched"]
 
@@ -82,19 +83,9 @@ class Structure:
 @contextlib.contextmanager
 def untouched(variant: nn.Module) -> Iterator[None]:
     """A context whose runs of a variant's programs leave no trace: random state, store, buffers, modes."""
-    modes = {module: module.training for module in variant.modules()}
     devices = sorted({p.device.index or 0 for p in variant.parameters() if p.is_cuda})
-    with (
-        pyro.get_param_store().scope(),
-        torch.random.fork_rng(devices=devices),
-        pyro.validation_enabled(False),
-    ):
-        try:
-            variant.eval()  # batch norm reads its buffers instead of moving them
-            yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
+    with evaluating(variant), torch.random.fork_rng(devices=devices), pyro.validation_enabled(False):
+        yield
 
 
 class _Tracker(Messenger):

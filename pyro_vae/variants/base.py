@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from pyro_vae.files import read_torch, write_torch
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.objectives import ELBO, Schedule
 from pyro_vae.objectives.schedules import as_schedule
-from pyro_vae.parts import Part
+from pyro_vae.parts import Part, in_evaluation
 from pyro_vae.program import Program
 
 __all__ = ["Variant", "load"]
@@ -258,25 +260,14 @@ class Variant(Configured, PyroModule):
         return twin
 
 
-class evaluating:  # noqa: N801
+@contextlib.contextmanager
+def evaluating(variant: torch.nn.Module) -> Iterator[None]:
     """A context in which a variant is in evaluation mode (dropout off, batch norm fixed).
 
     Running a program registers its parameters in Pyro's store; what is only evaluated leaves none there.
     """
-
-    def __init__(self, variant: torch.nn.Module) -> None:
-        self.variant = variant
-
-    def __enter__(self) -> None:
-        self.store = pyro.get_param_store().scope()
-        self.store.__enter__()
-        self.modes = {module: module.training for module in self.variant.modules()}
-        self.variant.eval()
-
-    def __exit__(self, *error: object) -> None:
-        for module, mode in self.modes.items():
-            module.training = mode
-        self.store.__exit__(None, None, None)
+    with pyro.get_param_store().scope(), in_evaluation(variant):
+        yield
 
 
 def representative(distribution: TorchDistribution) -> Tensor:

@@ -10,7 +10,7 @@ from pyro_vae.errors import ConfigurationError
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Network
 from pyro_vae.objectives import Schedule
-from pyro_vae.parts import check_distribution
+from pyro_vae.parts import check_distribution, in_evaluation
 from pyro_vae.posteriors import Normal, Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.variants.base import Variant
@@ -90,14 +90,8 @@ class VAE(Variant):
 @torch.no_grad()
 def _check_parts(prior: Prior, likelihood: Likelihood, posterior: Posterior) -> None:
     """Ask each part once for its distribution, so that one that is wrong is named where it was given."""
-    modes = {module: module.training for part in (prior, likelihood, posterior) for module in part.modules()}
-    for module in modes:
-        module.training = False
-    try:
+    with in_evaluation(prior, likelihood, posterior):
         check_distribution(f"prior {prior!r}", prior(), prior.shape, ())
         x, z = torch.zeros(2, *likelihood.shape), torch.zeros(2, *prior.shape)
         check_distribution(f"posterior {posterior!r}", posterior(x), prior.shape, (2,))
         check_distribution(f"likelihood {likelihood!r}", likelihood(z), likelihood.shape, (2,))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
