@@ -14,9 +14,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pyro_vae import (
+        classifiers,
         data,
         evaluation,
         guides,
+        labels,
         likelihoods,
         models,
         networks,
@@ -28,20 +30,45 @@ if TYPE_CHECKING:
     from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, NonFiniteLossError
     from pyro_vae.stories import story  # type: ignore[no-redef]
     from pyro_vae.training import fit  # type: ignore[no-redef]
-    from pyro_vae.variants import VAE, Autoencoder, Variant, load
+    from pyro_vae.variants import (
+        M1,
+        M1M2,
+        M2,
+        VAE,
+        Autoencoder,
+        ConditionalVAE,
+        ConsistencyConstrainedVAE,
+        Discriminative,
+        PredictionConstrainedVAE,
+        SemiSupervisedVAE,
+        StructuredOutputVAE,
+        Variant,
+        load,
+    )
 
 __all__ = [
+    "M1",
+    "M1M2",
+    "M2",
     "VAE",
     "Autoencoder",
     "CheckpointError",
+    "ConditionalVAE",
     "ConfigurationError",
+    "ConsistencyConstrainedVAE",
     "DataError",
+    "Discriminative",
     "NonFiniteLossError",
+    "PredictionConstrainedVAE",
+    "SemiSupervisedVAE",
+    "StructuredOutputVAE",
     "Variant",
+    "classifiers",
     "data",
     "evaluation",
     "fit",
     "guides",
+    "labels",
     "likelihoods",
     "load",
     "models",
@@ -59,7 +86,21 @@ _HOMES = {
     "pyro_vae.errors": ["CheckpointError", "ConfigurationError", "DataError", "NonFiniteLossError"],
     "pyro_vae.stories": ["story"],
     "pyro_vae.training": ["fit"],
-    "pyro_vae.variants": ["VAE", "Autoencoder", "Variant", "load"],
+    "pyro_vae.variants": [
+        "M1",
+        "M1M2",
+        "M2",
+        "VAE",
+        "Autoencoder",
+        "ConditionalVAE",
+        "ConsistencyConstrainedVAE",
+        "Discriminative",
+        "PredictionConstrainedVAE",
+        "SemiSupervisedVAE",
+        "StructuredOutputVAE",
+        "Variant",
+        "load",
+    ],
 }
 _SUBPACKAGES = ["report"]  # reachable as attributes, beside those in __all__
 

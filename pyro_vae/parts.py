@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -152,7 +153,7 @@ class Conditional(Part):
     def __init__(self) -> None:
         super().__init__()
         self.network: nn.Module | None = None
-        self._prepare: Callable[[Tensor], Tensor] | None = None
+        self._prepare: tuple[Callable[[Tensor], Tensor] | None, ...] = ()
 
     def parameter_shape(self, shape: Shape) -> Shape:
         """Shape of the network's output for one v of event shape ``shape``."""
@@ -167,7 +168,7 @@ class Conditional(Part):
         network: Network,
         *inputs: Shape,
         shape: Shape | None = None,
-        prepare: Callable[[Tensor], Tensor] | None = None,
+        prepare: Iterable[Callable[[Tensor], Tensor] | None] = (),
     ) -> None:
         """Build the network from inputs of the given shapes to this distribution's parameters.
 
@@ -175,7 +176,7 @@ class Conditional(Part):
             network: the specification.
             inputs: event shapes of what is conditioned on.
             shape: event shape of v, where the part does not know it by itself.
-            prepare: applied to the first input before the network sees it.
+            prepare: for each input what is applied to it before the network sees it, or ``None``.
 
         Raises:
             ConfigurationError: when the part already belongs to a variant (it holds that one's weights).
@@ -184,7 +185,7 @@ class Conditional(Part):
         self.shape = shape if shape is not None else self.shape
         assert self.shape is not None
         self.network = network.build(*inputs, output=self.parameter_shape(self.shape))
-        self._prepare = prepare
+        self._prepare = tuple(prepare)
 
     def check_free(self) -> None:
         """Check that the part belongs to no variant yet.
@@ -207,9 +208,8 @@ class Conditional(Part):
             raise ConfigurationError(
                 f"{self!r} has no network yet: give it to a variant, or call its connect(network, *input_shapes)"
             )
-        if self._prepare is not None:
-            inputs = (self._prepare(inputs[0]), *inputs[1:])
-        parameters = self.network(*inputs)
+        prepared = (x if prepare is None else prepare(x) for x, prepare in itertools.zip_longest(inputs, self._prepare))
+        parameters = self.network(*prepared)
         if parameters.dtype in (torch.bfloat16, torch.float16):
             # densities are computed in full precision even where autocast ran the network in half
             parameters = parameters.float()

@@ -1,17 +1,31 @@
-"""Pyro programs whose sites can be weighed by name."""
+"""Pyro programs whose sites can be weighed by name, and that take data of which some have labels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from pyro.nn import PyroModule
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
+from torch import Tensor
 
 from pyro_vae.parts import Part
 
-__all__ = ["Program", "sample_sites"]
+__all__ = [
+    "GROUPS",
+    "PartlyLabelled",
+    "Program",
+    "labelled",
+    "labelled_first",
+    "number_of_data",
+    "sample_sites",
+    "without_group",
+]
+
+GROUPS = ("labelled", "unlabelled")
+"""What a program run on data with and without labels puts before the names of its sites."""
 
 
 class _Weights(Messenger):
@@ -26,14 +40,14 @@ class _Weights(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         weight = self.weights.get(msg["name"])
-        if weight is not None and not msg["is_observed"]:
+        if weight is not None:
             msg["scale"] = weight * msg["scale"]
 
 
 class Program(PyroModule):
     """A model or a guide: its ``forward`` is a Pyro program.
 
-    ``weights`` maps the names of latent sites to factors of their log-probability.  A weight of beta on ``z``
+    ``weights`` maps names of sites to factors of their log-probability.  A weight of beta on ``z``
     in both model and guide multiplies KL(q(z | x) || p(z)) by beta under any of Pyro's ELBOs, which is how a
     beta-VAE (Higgins et al. 2017) is trained; values read off the program's distributions stay unweighted.
     """
@@ -51,6 +65,74 @@ class Program(PyroModule):
             return super().__call__(*args, **kwargs)
         with _Weights(self.weights):
             return super().__call__(*args, **kwargs)
+
+
+class _Group(Messenger):
+    """Puts ``group/`` before the names of sites and plates, so that one program can run twice in a trace."""
+
+    def __init__(self, group: str) -> None:
+        super().__init__()
+        self.group = group
+
+    def _pyro_sample(self, msg: Any) -> None:
+        msg["name"] = f"{self.group}/{msg['name']}"
+        # only plates inside the program are here already: those outside, of particles, keep their names
+        msg["cond_indep_stack"] = tuple(
+            frame._replace(name=f"{self.group}/{frame.name}") for frame in msg["cond_indep_stack"]
+        )
+
+
+class PartlyLabelled(Program):
+    """A program with arguments ``x`` and ``y`` whose labels may be missing.
+
+    ``forward(x, y)`` is written for data that all have labels, ``forward(x)`` for data that have none.  Called with
+    a mixture, it runs once for each kind, in plates and with sites of its own, ``labelled/x`` and ``unlabelled/x``:
+    the two bounds add up in one step of SVI.  Without a mixture the names are the plain ones.
+
+    Labels are given for all data, with -1 or NaN where they are missing, or for the first ``len(y)`` data only.
+    """
+
+    def __call__(self, x: Tensor | None = None, y: Tensor | None = None, **kwargs: Any) -> Any:
+        if x is None or y is None:
+            return super().__call__(x, y, **kwargs)
+        if len(y) == len(x):
+            if (known := labelled(y)).all():
+                return super().__call__(x, y, **kwargs)
+            order = labelled_first(y)
+            x, y = x[order], y[order[: int(known.sum())]]
+        if not len(y):
+            return super().__call__(x, None, **kwargs)
+        results = []
+        for group, arguments in zip(GROUPS, [(x[: len(y)], y), (x[len(y) :], None)], strict=True):
+            with _Group(group):
+                results.append(super().__call__(*arguments, **kwargs))
+        return tuple(results)
+
+
+def labelled(y: Tensor) -> Tensor:
+    """Which labels (N,) or (N, P) are there, neither -1 nor NaN; (N,) booleans."""
+    return ~y.flatten(1).isnan().any(-1) if y.is_floating_point() else y >= 0
+
+
+def labelled_first(y: Tensor) -> Tensor:
+    """The order (N,) that puts data with labels before those without, each kind in its own order."""
+    return torch.argsort(~labelled(y), stable=True)
+
+
+def number_of_data(x: Tensor | None, y: Tensor | None, size: int) -> int:
+    """How many data a program is to run for: those that it is given, else ``size``."""
+    return len(x) if x is not None else len(y) if y is not None else size
+
+
+def without_group(name: str) -> str:
+    """A site's name in the program that was written.
+
+    Example:
+        >>> without_group("labelled/x"), without_group("x")
+        ('x', 'x')
+    """
+    group, _, plain = name.partition("/")
+    return plain if group in GROUPS else name
 
 
 def sample_sites(trace: Any) -> Iterator[Any]:

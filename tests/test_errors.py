@@ -334,7 +334,7 @@ def test_groups_that_do_not_divide_the_code_are_named(own_store):
 
 
 def test_there_is_no_label_in_the_story_of_a_vae():
-    with pytest.raises(pv.DataError, match=r"VAE has no labels in its story.*generate\(n\) without y"):
+    with pytest.raises(pv.DataError, match=r"data of VAE do not depend on labels.*generate\(n\) without y"):
         vae().generate(2, y=torch.zeros(2))
 
 

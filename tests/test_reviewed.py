@@ -103,7 +103,7 @@ def test_a_fixed_prior_must_cover_what_guides_propose(family):
 
 
 def test_no_batch_is_left_with_a_single_datum():
-    assert [len(batch) for batch in Batches(torch.zeros(129, 2), 128, seed=0).epoch(1)] == [65, 64]
+    assert [len(batch) for batch, _ in Batches(torch.zeros(129, 2), None, 128, seed=0).epoch(1)] == [65, 64]
     vae = pv.VAE(priors.StandardNormal(2), likelihoods.Normal(5), encoder=networks.MLP([8], norm="batch"))
     pv.fit(vae, torch.randn(129, 5), epochs=1, batch_size=128)
 

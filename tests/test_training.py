@@ -24,7 +24,7 @@ def by_hand(variant, x, *, epochs, batch_size, lr, seed, clip=None):
     prior = torch.distributions.Normal(0.0, 1.0)
     torch.manual_seed(seed)
     for epoch in range(1, epochs + 1):
-        for batch in Batches(x, batch_size, seed).epoch(epoch):
+        for batch, _ in Batches(x, None, batch_size, seed).epoch(epoch):
             posterior = q(batch)
             z = posterior.rsample()
             kl = torch.distributions.kl_divergence(posterior.base_dist, prior).sum(-1)
@@ -61,15 +61,15 @@ def test_clipping_bounds_the_step_of_gradient_descent():
 
 def test_an_epoch_sees_every_datum_once_in_an_order_of_its_own():
     x = torch.arange(23.0)[:, None]
-    batches = Batches(x, 5, seed=1)
-    epochs = [torch.cat(list(batches.epoch(e))) for e in (1, 2, 1)]
+    batches = Batches(x, None, 5, seed=1)
+    epochs = [torch.cat([batch for batch, _ in batches.epoch(e)]) for e in (1, 2, 1)]
     assert len(batches) == 5
-    assert [len(b) for b in batches.epoch(1)] == [5, 5, 5, 4, 4]
+    assert [len(b) for b, _ in batches.epoch(1)] == [5, 5, 5, 4, 4]
     for order in epochs:
         assert sorted(order.flatten().tolist()) == x.flatten().tolist()
     assert torch.equal(epochs[0], epochs[2])
     assert not torch.equal(epochs[0], epochs[1])
-    assert not torch.equal(epochs[0], torch.cat(list(Batches(x, 5, seed=2).epoch(1))))
+    assert not torch.equal(epochs[0], torch.cat([batch for batch, _ in Batches(x, None, 5, seed=2).epoch(1)]))
 
 
 def test_the_transform_is_drawn_anew_for_each_batch():

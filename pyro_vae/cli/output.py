@@ -22,7 +22,9 @@ def print_table(console: Console, title: str, header: Sequence[str], rows: Itera
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(header):
         last = position == len(header) - 1
-        table.add_column(name, style="bold" if position == 0 else "", overflow="fold", ratio=1 if last else None)
+        table.add_column(
+            name, style="bold" if position == 0 else "", overflow="fold", ratio=1 if last else None, no_wrap=not last
+        )
     for row in rows:
         table.add_row(*(cell.replace("[", "\\[") for cell in row))
     console.print(table)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyro
 import torch
-from pyro import poutine
+from pyro.distributions import Unit
 from torch import Tensor
 
 from pyro_vae.errors import check_positive
+from pyro_vae.objectives.enumeration import enumerated_traces, expectation, joint_probability
 from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds
 from pyro_vae.objectives.kl import kl_per_dimension as _kl_per_dimension
-from pyro_vae.program import sample_sites
+from pyro_vae.program import labelled, sample_sites
 from pyro_vae.variants.base import Variant, evaluating
 
 __all__ = ["ELBOTerms", "SiteTerm", "elbo", "kl_per_dimension", "site_terms", "traces"]
@@ -29,6 +31,7 @@ class SiteTerm:
         log_p: E_q[log p(site | parents)], (N,).
         log_q: E_q[log q(site | x)], (N,); minus the guide's entropy.
         exact: whether the KL, log_q - log_p, is in closed form; else both are averages over draws.
+        factor: whether it is the term of a ``pyro.factor``: part of what is trained, and of no bound.
     """
 
     name: str
@@ -36,6 +39,7 @@ class SiteTerm:
     log_p: Tensor
     log_q: Tensor
     exact: bool
+    factor: bool = False
 
     @property
     def contribution(self) -> Tensor:
@@ -51,37 +55,70 @@ class ELBOTerms(NamedTuple):
     kl: Tensor
 
 
-def traces(variant: Variant, x: Tensor, num_samples: int) -> tuple[Any, Any]:
-    """Traces of guide and model with ``num_samples`` draws of each datum's latents, as a plate in front."""
-    arguments = variant.program_arguments(x)
-    with pyro.plate("num_samples", num_samples, dim=-2):
-        guide_trace = poutine.trace(variant.guide).get_trace(*arguments)
-    with pyro.plate("num_samples", num_samples, dim=-2):
-        model_trace = poutine.trace(poutine.replay(variant.model, trace=guide_trace)).get_trace(*arguments)
+PLATES = 2
+"""Dimensions of plates in the traces made here: draws in front, then data."""
+
+
+def traces(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int) -> tuple[Any, Any]:
+    """Traces of guide and model with ``num_samples`` draws of each datum's latents, as a plate in front.
+
+    Enumerated sites hold all their values, in dimensions in front of that.
+    """
+
+    def repeated(program: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            with pyro.plate("num_samples", num_samples, dim=-PLATES):
+                return program(*arguments)
+
+        return run
+
+    model_trace, guide_trace = enumerated_traces(
+        repeated(variant.model), repeated(variant.guide), variant.program_arguments(x, y), PLATES
+    )
     return guide_trace, model_trace
 
 
-def _site_terms(variant: Variant, x: Tensor, num_samples: int) -> list[SiteTerm]:
-    guide_trace, model_trace = traces(variant, x, num_samples)
+def alike(y: Tensor | None, n: int) -> list[tuple[str, Tensor]]:
+    """Indices of the data that programs treat alike: those with labels and those without, where there are both."""
+    everything = torch.arange(n)
+    if y is None:
+        return [("", everything)]
+    known = labelled(y).cpu()
+    if known.all():
+        return [("", everything)]
+    groups = {"labelled": everything[known], "unlabelled": everything[~known]}
+    kinds = {name: rows for name, rows in groups.items() if len(rows)}
+    return [(f"{name}/" if len(kinds) > 1 else "", rows) for name, rows in kinds.items()]
+
+
+def _site_terms(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int) -> list[SiteTerm]:
+    guide_trace, model_trace = traces(variant, x, y, num_samples)
+    probability = joint_probability(guide_trace)
+
+    def averaged(values: Tensor) -> Tensor:
+        """Over enumerated values and draws."""
+        return expectation(values, probability, PLATES).expand(num_samples, len(x)).mean(0)
+
     terms = []
     for site in sample_sites(model_trace):
         name, p, value = site["name"], site["fn"], site["value"]
         if site["is_observed"]:
-            log_p = p.log_prob(value).mean(0)
-            terms.append(SiteTerm(name, True, log_p, torch.zeros_like(log_p), False))
+            log_p = averaged(p.log_prob(value))
+            terms.append(SiteTerm(name, True, log_p, torch.zeros_like(log_p), False, isinstance(p, Unit)))
             continue
         check_proposed(name, guide_trace)
         q = guide_trace.nodes[name]["fn"]
         kl = kl_exact(q, p) if kl_holds(name, model_trace, guide_trace) else None
         if kl is not None and (entropy := _entropy(q)) is not None:
-            kl, entropy = (t.expand(num_samples, len(x)).mean(0) for t in (kl, entropy))
+            kl, entropy = averaged(kl), averaged(entropy)
             terms.append(SiteTerm(name, False, -kl - entropy, -entropy, True))
         else:
-            terms.append(SiteTerm(name, False, p.log_prob(value).mean(0), q.log_prob(value).mean(0), False))
-    for site in sample_sites(guide_trace):  # auxiliary sites, which only the guide has
+            terms.append(SiteTerm(name, False, averaged(p.log_prob(value)), averaged(q.log_prob(value)), False))
+    for site in sample_sites(guide_trace):  # auxiliary sites, which only the guide has, and what its factors add
         if site["name"] not in model_trace.nodes:
-            log_q = site["fn"].log_prob(site["value"]).mean(0)
-            terms.append(SiteTerm(site["name"], False, torch.zeros_like(log_q), log_q, False))
+            log_q = averaged(site["fn"].log_prob(site["value"]))
+            factor = isinstance(site["fn"], Unit)
+            terms.append(SiteTerm(site["name"], factor, torch.zeros_like(log_q), log_q, False, factor))
     return terms
 
 
@@ -92,15 +129,19 @@ def _entropy(q: Any) -> Tensor | None:
         return None
 
 
-def site_terms(variant: Variant, x: Any, *, num_samples: int = 1, batch_size: int = 1000) -> list[SiteTerm]:
+def site_terms(
+    variant: Variant, x: Any, y: Any = None, *, num_samples: int = 1, batch_size: int = 1000
+) -> list[SiteTerm]:
     """Each sample site's contribution to the ELBO of each datum; :func:`elbo` is their sum.
 
-    KL and entropy are exact where a closed form is known, and averages over draws from the guide elsewhere.
-    Weights (beta, free bits) play no part here: this is the bound on log p(x) itself.
+    KL and entropy are exact where a closed form is known, and averages over draws from the guide elsewhere; missing
+    classes are summed over.  Weights (beta, alpha, free bits) play no part here: this is the bound itself.  Where some
+    data have labels and some have none, their sites go by ``labelled/x`` and ``unlabelled/x``, each 0 for the others.
 
     Args:
         variant: any variant.
-        x: data (N, \\*shape).
+        x: data (N, \\*shape), or a split.
+        y: labels, in variants that have them; -1 or NaN where they are missing.
         num_samples: draws from the guide per datum.
         batch_size: data evaluated at once.
 
@@ -109,29 +150,41 @@ def site_terms(variant: Variant, x: Any, *, num_samples: int = 1, batch_size: in
     """
     check_positive("num_samples", num_samples)
     check_positive("batch_size", batch_size)
-    x = variant.as_data(x)
+    x, y = variant.batch(x, y)
+    found = []
     with torch.no_grad(), evaluating(variant):
-        batches = [_site_terms(variant, batch, num_samples) for batch in x.split(batch_size)]
-    return [
-        SiteTerm(
-            of_site[0].name,
-            of_site[0].observed,
-            torch.cat([term.log_p for term in of_site]),
-            torch.cat([term.log_q for term in of_site]),
-            of_site[0].exact,
-        )
-        for of_site in zip(*batches, strict=True)
-    ]
+        for prefix, rows in alike(y, len(x)):
+            batches = [
+                _site_terms(variant, x[some], None if y is None else y[some], num_samples)
+                for some in rows.split(batch_size)
+            ]
+            for of_site in zip(*batches, strict=True):
+                log_p, log_q = (
+                    _placed(torch.cat([getattr(term, name) for term in of_site]), rows, len(x))
+                    for name in ("log_p", "log_q")
+                )
+                first = of_site[0]
+                found.append(SiteTerm(prefix + first.name, first.observed, log_p, log_q, first.exact, first.factor))
+    return found
 
 
-def elbo(variant: Variant, x: Any, *, num_samples: int = 1, batch_size: int = 1000) -> ELBOTerms:
+def _placed(values: Tensor, rows: Tensor, n: int) -> Tensor:
+    """Values (R,) of the data in ``rows`` as those of all data (n,), 0 elsewhere."""
+    return values if len(rows) == n else values.new_zeros(n).index_copy(0, rows.to(values.device), values)
+
+
+def elbo(variant: Variant, x: Any, y: Any = None, *, num_samples: int = 1, batch_size: int = 1000) -> ELBOTerms:
     """ELBO, reconstruction and KL of each datum, in nats, unweighted.
+
+    The bound is on log p of what is observed: of x, of x and y where a label is known, of x given y in a conditional
+    variant, of y given x where x is what predictions are made from.  ``reconstruction`` holds all that is observed.
 
     For an autoencoder the ELBO is the reconstruction alone, and no bound.
 
     Args:
         variant: any variant.
-        x: data (N, \\*shape).
+        x: data (N, \\*shape), or a split.
+        y: labels, in variants that have them; -1 or NaN where they are missing.
         num_samples: draws from the guide per datum.
         batch_size: data evaluated at once.
 
@@ -145,14 +198,16 @@ def elbo(variant: Variant, x: Any, *, num_samples: int = 1, batch_size: int = 10
         >>> evaluation.elbo(vae, torch.zeros(7, 5)).kl.shape
         torch.Size([7])
     """
-    terms = site_terms(variant, x, num_samples=num_samples, batch_size=batch_size)
-    reconstruction = sum(term.contribution for term in terms if term.observed)
-    kl = -sum(term.contribution for term in terms if not term.observed)  # type: ignore[operator]
-    return ELBOTerms(reconstruction - kl, reconstruction, kl)  # type: ignore[operator, arg-type]
+    terms = site_terms(variant, x, y, num_samples=num_samples, batch_size=batch_size)
+    nothing = torch.zeros_like(terms[0].log_p)
+    bound = [term for term in terms if not term.factor]
+    reconstruction = sum((term.contribution for term in bound if term.observed), nothing)
+    kl = -sum((term.contribution for term in bound if not term.observed), nothing)
+    return ELBOTerms(reconstruction - kl, reconstruction, kl)
 
 
-def kl_per_dimension(variant: Variant, x: Any, *, batch_size: int = 1000) -> Tensor | None:
-    """KL of each latent dimension, (D,), in nats, averaged over data; ``None`` where the KL does not come so.
+def kl_per_dimension(variant: Variant, x: Any, y: Any = None, *, batch_size: int = 1000) -> Tensor | None:
+    """KL of each dimension of the code, (D,), in nats, averaged over data; ``None`` where the KL does not come so.
 
     It comes dimension by dimension when prior and posterior both factorise over the dimensions; a VampPrior, a
     mixture or a flow does not.
@@ -161,13 +216,18 @@ def kl_per_dimension(variant: Variant, x: Any, *, batch_size: int = 1000) -> Ten
         DataError: when the data do not fit.
     """
     check_positive("batch_size", batch_size)
-    x = variant.as_data(x)
+    x, y = variant.batch(x, y)
     total: Any = 0.0
     with torch.no_grad(), evaluating(variant):
-        for batch in x.split(batch_size):
-            guide_trace, model_trace = traces(variant, batch, 1)
-            kl = _kl_per_dimension(guide_trace.nodes["z"]["fn"], model_trace.nodes["z"]["fn"])
-            if kl is None:
-                return None
-            total = total + kl.reshape(-1, kl.shape[-1]).sum(0)
+        for _, rows in alike(y, len(x)):
+            for some in rows.split(batch_size):
+                guide_trace, model_trace = traces(variant, x[some], None if y is None else y[some], 1)
+                if variant.code not in guide_trace.nodes or not kl_holds(variant.code, model_trace, guide_trace):
+                    return None
+                q, p = guide_trace.nodes[variant.code]["fn"], model_trace.nodes[variant.code]["fn"]
+                if (kl := _kl_per_dimension(q, p)) is None:
+                    return None
+                probability = joint_probability(guide_trace)
+                each = [expectation(values, probability, PLATES) for values in kl.unbind(-1)]
+                total = total + torch.stack([values.expand(1, len(some)).sum() for values in each])
     return total / len(x)

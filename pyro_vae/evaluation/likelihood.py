@@ -8,10 +8,12 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions import Unit
 from torch import Tensor
 
 from pyro_vae.errors import DataError, check_choice, check_positive
-from pyro_vae.evaluation.elbo import traces
+from pyro_vae.evaluation.elbo import PLATES, alike, traces
+from pyro_vae.objectives.enumeration import is_enumerated
 from pyro_vae.program import sample_sites
 from pyro_vae.variants.base import Variant, evaluating
 
@@ -29,24 +31,33 @@ class Estimate(Tensor):
 
 
 def _log_joint(trace: Any, *, observed_only: bool = False) -> Tensor:
-    """Sum of the sites' log-probabilities, (K, N), without the weights that training may put on them."""
+    """Sum of the sites' log-probabilities, (\\*enumerated, K, N), without the weights of training.
+
+    What programs add by ``pyro.factor`` is part of training, not of the density.
+    """
     total: Any = 0.0
     for site in sample_sites(trace):
-        if site["is_observed"] or not observed_only:
+        if (site["is_observed"] or not observed_only) and not isinstance(site["fn"], Unit):
             total = total + site["fn"].log_prob(site["value"])
     return total
 
 
-def _importance(variant: Variant, x: Tensor, num_samples: int) -> Tensor:
+def _importance(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int) -> Tensor:
     """log p(x, z) - log q(z | x) for draws from the guide, (K, N)."""
-    guide_trace, model_trace = traces(variant, x, num_samples)
-    return _log_joint(model_trace) - _log_joint(guide_trace)
+    guide_trace, model_trace = traces(variant, x, y, num_samples)
+    log_q: Any = 0.0
+    for site in sample_sites(guide_trace):
+        # enumerated values are no draws: p(x) sums over them with the weight 1
+        if not isinstance(site["fn"], Unit) and not is_enumerated(site):
+            log_q = log_q + site["fn"].log_prob(site["value"])
+    log_w = _log_joint(model_trace) - log_q
+    return log_w.logsumexp(tuple(range(log_w.dim() - PLATES))) if log_w.dim() > PLATES else log_w
 
 
-def _prior(variant: Variant, x: Tensor, num_samples: int) -> Tensor:
+def _prior(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int) -> Tensor:
     """log p(x | z) for draws from the prior, (K, N)."""
-    with pyro.plate("num_samples", num_samples, dim=-2):
-        trace = poutine.trace(variant.model).get_trace(*variant.program_arguments(x))
+    with pyro.plate("num_samples", num_samples, dim=-PLATES):
+        trace = poutine.trace(variant.model).get_trace(*variant.program_arguments(x, y))
     return _log_joint(trace, observed_only=True)
 
 
@@ -56,6 +67,7 @@ _METHODS = {"importance": _importance, "prior": _prior}
 def log_likelihood(
     variant: Variant,
     x: Any,
+    y: Any = None,
     *,
     method: str = "importance",
     num_samples: int = 1000,
@@ -63,13 +75,17 @@ def log_likelihood(
 ) -> Estimate:
     """Estimate log p(x) of each datum, in nats: the log of the mean of K importance weights.
 
+    Where labels are given it is log p(x, y), with missing ones summed out exactly; in a conditional variant it is
+    log p(x | y), where x is what predictions are made from log p(y | x) (the conditional log-likelihood, CLL).
+
     The estimate is biased downwards (Jensen), less so with more samples.  The standard error is that of the mean
     weight by the delta method, sd(w) / (mean(w) sqrt(K)); where a few weights dominate it is too small, and of a
     single sample it is NaN.
 
     Args:
         variant: any variant whose prior has a density.
-        x: data (N, \\*shape).
+        x: data (N, \\*shape), or a split.
+        y: labels, in variants that have them; -1 or NaN where they are missing.
         method: ``"importance"``, with z from the guide (Burda et al. 2016, equation 8), or ``"prior"``, with z
             from the prior: direct Monte Carlo, hopeless beyond a few latent dimensions.
         num_samples: K, draws per datum.
@@ -102,23 +118,25 @@ def log_likelihood(
     if missing:
         names = ", ".join(map(repr, missing))
         raise DataError(f"log p(x) cannot be estimated: {names} {'have' if missing[1:] else 'has'} no density")
-    x = variant.as_data(x)
+    x, y = variant.batch(x, y)
     data_at_once = max(1, min(len(x), chunk // min(num_samples, chunk)))
     samples_at_once = max(1, min(num_samples, chunk // data_at_once))
-    values, errors = [], []
+    values, errors = torch.zeros(len(x), dtype=torch.double), torch.zeros(len(x), dtype=torch.double)
     with torch.no_grad(), evaluating(variant):
-        for batch in x.split(data_at_once):
+        for some in (some for _, rows in alike(y, len(x)) for some in rows.split(data_at_once)):
             first, second = [], []  # log of the sums of w and of w^2
             for start in range(0, num_samples, samples_at_once):
-                log_w = log_weights(variant, batch, min(samples_at_once, num_samples - start)).double()
+                draws = min(samples_at_once, num_samples - start)
+                log_w = log_weights(variant, x[some], None if y is None else y[some], draws).double()
+                log_w = log_w.expand(draws, len(some))
                 first.append(log_w.logsumexp(0))
                 second.append((2 * log_w).logsumexp(0))
             log_sum, log_squares = (torch.stack(parts).logsumexp(0) for parts in (first, second))
-            values.append(log_sum - math.log(num_samples))
+            values[some] = (log_sum - math.log(num_samples)).cpu()
             # variance of the mean over its square: sum w^2 / (sum w)^2 - 1 / K
             relative = (log_squares - 2 * log_sum).exp() - 1 / num_samples
             unknown = torch.full_like(relative, math.nan)  # one draw says nothing about its spread
-            errors.append(relative.clamp(min=0).sqrt() if num_samples > 1 else unknown)
-    estimate = torch.cat(values).to(variant.dtype).as_subclass(Estimate)
-    estimate.standard_error = torch.cat(errors).to(variant.dtype)
+            errors[some] = (relative.clamp(min=0).sqrt() if num_samples > 1 else unknown).cpu()
+    estimate = values.to(variant.device, variant.dtype).as_subclass(Estimate)
+    estimate.standard_error = errors.to(variant.device, variant.dtype)
     return estimate

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from pyro_vae.errors import DataError
 from pyro_vae.parts import Conditional, Shape, as_shape, numel
 
-__all__ = ["Likelihood"]
+__all__ = ["Likelihood", "check_event", "check_finite", "check_floating"]
 
 
 class Likelihood(Conditional):
@@ -61,20 +61,9 @@ class Likelihood(Conditional):
         Raises:
             DataError: wrong shape or dtype, missing values, or values outside the support.
         """
-        if tuple(x.shape[1:]) != self.shape:
-            hint = ""
-            if tuple(x.shape) == self.shape:
-                hint = "; for a single datum add the batch dimension: x[None]"
-            elif numel(tuple(x.shape[1:])) == numel(self.shape):
-                hint = f"; if only the arrangement differs: x.reshape(-1, {', '.join(map(str, self.shape))})"
-            raise DataError(
-                f"x: data of shape {tuple(x.shape)} do not fit {self!r}, which wants (N, "
-                f"{', '.join(map(str, self.shape))}){hint}"
-            )
+        check_event(x, self.shape, repr(self))
         self.check_dtype(x)
-        bad = ~torch.isfinite(x)
-        if bad.any():
-            raise DataError(f"x: {_count(bad)} NaN or infinite; remove or impute the values")
+        check_finite(x)
         outside = ~self.support.check(x)
         if outside.any():
             value = x[outside].flatten()[0].item()
@@ -85,9 +74,47 @@ class Likelihood(Conditional):
 
     def check_dtype(self, x: Tensor) -> None:
         """Check that x is of the floating point type that networks compute in."""
-        if not torch.is_floating_point(x):
-            hint = "x.float() / 255" if x.dtype == torch.uint8 and x.numel() and x.max() > 1 else "x.float()"
-            raise DataError(f"x: data are {x.dtype}, wanted floating point; convert them: {hint}")
+        check_floating(x)
+
+
+def check_event(x: Tensor, shape: Shape, wanted_by: str) -> None:
+    """Check that data (N, \\*shape) have the wanted event shape.
+
+    Raises:
+        DataError: when they do not.
+    """
+    if tuple(x.shape[1:]) == shape:
+        return
+    hint = ""
+    if tuple(x.shape) == shape:
+        hint = "; for a single datum add the batch dimension: x[None]"
+    elif numel(tuple(x.shape[1:])) == numel(shape):
+        hint = f"; if only the arrangement differs: x.reshape(-1, {', '.join(map(str, shape))})"
+    raise DataError(
+        f"x: data of shape {tuple(x.shape)} do not fit {wanted_by}, which wants (N, {', '.join(map(str, shape))}){hint}"
+    )
+
+
+def check_finite(x: Tensor) -> None:
+    """Check that no value is missing or infinite.
+
+    Raises:
+        DataError: when one is.
+    """
+    bad = ~torch.isfinite(x)
+    if bad.any():
+        raise DataError(f"x: {_count(bad)} NaN or infinite; remove or impute the values")
+
+
+def check_floating(x: Tensor) -> None:
+    """Check that data are of a floating point type.
+
+    Raises:
+        DataError: when they are not.
+    """
+    if not torch.is_floating_point(x):
+        hint = "x.float() / 255" if x.dtype == torch.uint8 and x.numel() and x.max() > 1 else "x.float()"
+        raise DataError(f"x: data are {x.dtype}, wanted floating point; convert them: {hint}")
 
 
 def _count(bad: Tensor) -> str:

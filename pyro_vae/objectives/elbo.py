@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from pyro.infer import TraceMeanField_ELBO
+from pyro.distributions import Unit
+from pyro.distributions.util import scale_and_mask
+from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
 from pyro_vae.configured import Configured
 from pyro_vae.errors import ConfigurationError, check_positive
+from pyro_vae.objectives.enumeration import (
+    enumerated_traces,
+    expectation,
+    is_enumerated,
+    joint_probability,
+    log_density,
+)
 from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds, kl_per_dimension
-from pyro_vae.program import sample_sites
+from pyro_vae.program import sample_sites, without_group
 
 __all__ = ["ELBO", "Terms"]
 
 
 @dataclass
 class Terms:
-    """The terms of one evaluated objective, unweighted, in nats, summed over the batch (0-d tensors)."""
+    """The terms of one evaluated objective, unweighted, in nats, summed over the batch (0-d tensors).
+
+    Attributes:
+        reconstruction: log-probability of all that was observed.
+        kl: of all latent sites.
+        factors: what the programs' ``pyro.factor`` statements add, by name.
+    """
 
     reconstruction: Tensor
     kl: Tensor
+    factors: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def elbo(self) -> Tensor:
@@ -31,16 +48,23 @@ class Terms:
         return self.reconstruction - self.kl
 
 
-class ELBO(Configured, TraceMeanField_ELBO):
+class ELBO(Configured, TraceEnum_ELBO):
     """E_q[log p(x | z)] - beta KL(q(z | x) || p(z)), with the KL exact where a closed form is known.
 
     A Pyro objective like any other: ``SVI(vae.model, vae.guide, optim, loss=ELBO())``.  The weight beta belongs to
     the programs (:class:`pyro_vae.program.Program`), so that every Pyro objective sees it.  After each evaluation
     ``terms`` holds the reconstruction and the KL apart and unweighted.
 
+    **Enumeration.** Sites of the guide with ``infer={"enumerate": "parallel"}``, such as a missing class, are summed
+    over as Pyro's ``TraceEnum_ELBO`` does; every term is an exact expectation over them.
+
+    **Factors.** ``pyro.factor`` adds a term to the model's log-density, or (with its sign changed, as Pyro has it)
+    to the guide's; in the guide it must come from reparametrised draws.  They are no part of the bound, and are
+    reported apart.
+
     **Free bits** give each latent dimension, or each group of them, an allowance: the objective has
     max(free_bits, KL_g), with KL_g averaged over the batch, in place of KL_g.  Below the floor the gradient of the
-    KL is exactly zero, so a dimension need not collapse at the start of training.
+    KL is exactly zero, so a dimension need not collapse at the start of training.  Classes have no allowance.
 
     Args:
         num_particles: draws from the guide per datum, vectorised.
@@ -53,8 +77,9 @@ class ELBO(Configured, TraceMeanField_ELBO):
         ConfigurationError: for a negative allowance; when training starts, for groups that do not fit.
 
     References:
-        Kingma & Welling, 2014, equation 7 (https://arxiv.org/abs/1312.6114); Kingma et al., 2016, equation 15, on
-        free bits (https://arxiv.org/abs/1606.04934)
+        Kingma & Welling, 2014, equation 7 (https://arxiv.org/abs/1312.6114); Kingma et al., 2014, equations 6 to 8,
+        on missing labels (https://arxiv.org/abs/1406.5298); Kingma et al., 2016, equation 15, on free bits
+        (https://arxiv.org/abs/1606.04934)
     """
 
     def __init__(self, num_particles: int = 1, free_bits: float = 0.0, groups: int | None = None) -> None:
@@ -68,59 +93,81 @@ class ELBO(Configured, TraceMeanField_ELBO):
         self.groups = groups
         self.terms: Terms | None = None
 
-    def _differentiable_loss_particle(self, model_trace: Any, guide_trace: Any) -> tuple[Any, Tensor]:
-        reconstruction: Any = 0.0
-        kl: Any = 0.0
-        weighted: Any = 0.0
+    # -- Pyro's interface
+
+    def loss(self, model: Any, guide: Any, *args: Any) -> float:
+        """Minus the objective, in nats, summed over the batch."""
+        with torch.no_grad():
+            return self._minus_objective(model, guide, args).item()
+
+    def differentiable_loss(self, model: Any, guide: Any, *args: Any) -> Tensor:
+        """Minus the objective as a tensor (), to be differentiated."""
+        return self._minus_objective(model, guide, args)
+
+    def loss_and_grads(self, model: Any, guide: Any, *args: Any) -> float:
+        """Minus the objective; its gradients are added to the parameters'."""
+        loss = self._minus_objective(model, guide, args)
+        if loss.requires_grad:
+            loss.backward()
+        return loss.item()
+
+    # -- the objective
+
+    def _minus_objective(self, model: Any, guide: Any, arguments: tuple[Any, ...]) -> Tensor:
+        if self.num_particles > 1:
+            model, guide = self._vectorized_num_particles(model), self._vectorized_num_particles(guide)
+        model_trace, guide_trace = enumerated_traces(model, guide, arguments, self.max_plate_nesting)
+        account = _Account(guide_trace, self.max_plate_nesting)
         for site in sample_sites(model_trace):
             name = site["name"]
-            if site["is_observed"]:
-                reconstruction = reconstruction + site["log_prob_sum"]
-                weighted = weighted + site["log_prob_sum"]
-                continue
-            check_proposed(name, guide_trace)
-            guide_site = guide_trace.nodes[name]
-            site_kl, site_penalty = self._kl(site, guide_site, kl_holds(name, model_trace, guide_trace))
-            kl = kl + site_kl
-            weighted = weighted - guide_site["scale"] * site_penalty
-        for site in sample_sites(guide_trace):  # auxiliary sites
-            if site["name"] not in model_trace.nodes:
-                kl = kl + site["fn"].log_prob(site["value"]).sum()
-                weighted = weighted - site["log_prob_sum"]
-        # Pyro itself divides what is returned by the number of particles
-        particles = self.num_particles
-        self.terms = Terms(
-            torch.as_tensor(reconstruction).detach() / particles, torch.as_tensor(kl).detach() / particles
-        )
-        return -weighted.item(), -weighted
+            if isinstance(site["fn"], Unit):
+                account.factor(site, 1.0)
+            elif site["is_observed"]:
+                account.observed(site)
+            else:
+                check_proposed(name, guide_trace)
+                account.latent(guide_trace.nodes[name], *self._kl(site, guide_trace, account, model_trace))
+        for site in sample_sites(guide_trace):
+            if isinstance(site["fn"], Unit):
+                account.factor(site, -1.0)
+            elif site["name"] not in model_trace.nodes:  # auxiliary sites
+                plain = account.summed(log_density(site), site)
+                account.latent(site, plain, plain)
+        # Pyro's vectorised particles are draws of the same data: average over them
+        self.terms = account.terms(self.num_particles)
+        return -account.objective / self.num_particles
 
-    def _kl(self, model_site: Any, guide_site: Any, holds: bool) -> tuple[Tensor, Tensor]:
-        """KL of one site summed over the batch, and what the objective charges for it."""
-        q, p = guide_site["fn"], model_site["fn"]
-        if not q.has_rsample:
+    def _kl(self, site: Any, guide_trace: Any, account: _Account, model_trace: Any) -> tuple[Tensor, Tensor]:
+        """KL of one latent site summed over the batch, and what the objective charges for it."""
+        guide_site = guide_trace.nodes[site["name"]]
+        q, p = guide_site["fn"], site["fn"]
+        enumerated = is_enumerated(guide_site)
+        if not (enumerated or q.has_rsample):
             raise ConfigurationError(
-                f"site {model_site['name']!r}: {type(q).__name__} cannot be reparametrised, so this objective has no "
-                f"gradient for its guide; use Pyro's TraceGraph_ELBO, or enumerate it with TraceEnum_ELBO"
+                f"site {site['name']!r}: {type(q).__name__} cannot be reparametrised, so this objective has no "
+                f"gradient for its guide; use Pyro's TraceGraph_ELBO, or enumerate it: "
+                f"pyro.sample(..., infer={{'enumerate': 'parallel'}}) in the guide"
             )
-        if self.free_bits and self.groups != 1:
+        holds = kl_holds(site["name"], model_trace, guide_trace)
+        free_bits = 0.0 if enumerated else self.free_bits
+        if free_bits and self.groups != 1:
             dimensions = kl_per_dimension(q, p) if holds else None
             if dimensions is None:
                 raise ConfigurationError(
-                    f"free_bits for each dimension of site {model_site['name']!r} needs a KL that comes dimension by "
+                    f"free_bits for each dimension of site {site['name']!r} needs a KL that comes dimension by "
                     f"dimension; with this prior and posterior it does not: use ELBO(free_bits=..., groups=1)"
                 )
-            groups = self._grouped(dimensions, str(model_site["name"]))
+            groups = self._grouped(dimensions, str(site["name"])).unbind(-1)
         else:
             whole = kl_exact(q, p) if holds else None
             if whole is None:
-                whole = q.log_prob(guide_site["value"]) - p.log_prob(model_site["value"])
-            groups = whole.expand(q.batch_shape)[..., None]
-        total = groups.sum()
-        if not self.free_bits:
-            return total, total
-        batch = groups[..., 0].numel()
-        means = groups.reshape(batch, -1).mean(0)
-        return total, batch * means.clamp(min=self.free_bits).sum()
+                whole = log_density(guide_site) - log_density(site)
+            groups = (whole.expand(torch.broadcast_shapes(whole.shape, q.batch_shape)),)
+        expected = [account.expected(values, guide_site) for values in groups]
+        total = sum(values.sum() for values in expected)
+        if not free_bits:
+            return total, total  # type: ignore[return-value]
+        return total, sum(values.numel() * values.mean().clamp(min=free_bits) for values in expected)  # type: ignore[return-value]
 
     def _grouped(self, dimensions: Tensor, name: str) -> Tensor:
         size = dimensions.shape[-1]
@@ -148,3 +195,42 @@ class ELBO(Configured, TraceMeanField_ELBO):
             negative = divergence.startswith("-")
             text += rf" + {weight}{divergence[1:]}" if negative else rf" - {weight}{divergence}"
         return text
+
+
+class _Account:
+    """Adds up the terms of one pair of traces, with their weights and without."""
+
+    def __init__(self, guide_trace: Any, plates: int) -> None:
+        self.plates = plates
+        self.probability = functools.cache(functools.partial(joint_probability, guide_trace))
+        self.objective: Any = 0.0
+        self._reconstruction: Any = 0.0
+        self._kl: Any = 0.0
+        self._factors: dict[str, Any] = {}
+
+    def expected(self, values: Tensor, site: Any) -> Tensor:
+        """E_q over enumerated sites of a term of ``site``, without the data that its mask takes out."""
+        group = site["name"].removesuffix(without_group(site["name"]))
+        return expectation(scale_and_mask(values, 1.0, site["mask"]), self.probability(group), self.plates)
+
+    def summed(self, values: Tensor, site: Any) -> Tensor:
+        return self.expected(values, site).sum()
+
+    def observed(self, site: Any) -> None:
+        plain = self.summed(log_density(site), site)
+        self._reconstruction = self._reconstruction + plain
+        self.objective = self.objective + site["scale"] * plain
+
+    def latent(self, guide_site: Any, kl: Tensor, charged: Tensor) -> None:
+        self._kl = self._kl + kl
+        self.objective = self.objective - guide_site["scale"] * charged
+
+    def factor(self, site: Any, sign: float) -> None:
+        plain = sign * self.summed(log_density(site), site)
+        name = without_group(site["name"])
+        self._factors[name] = self._factors.get(name, 0.0) + plain
+        self.objective = self.objective + site["scale"] * plain
+
+    def terms(self, particles: int) -> Terms:
+        reconstruction, kl = (torch.as_tensor(value).detach() / particles for value in (self._reconstruction, self._kl))
+        return Terms(reconstruction, kl, {n: value.detach() / particles for n, value in self._factors.items()})

@@ -46,7 +46,7 @@ class Flow(Posterior):
     def parameter_shape(self, shape: Shape) -> Shape:
         return (2 * shape[0] + self.context,)
 
-    def connect(self, network: Network, *inputs: Shape, shape: Shape | None = None, prepare=None) -> None:  # type: ignore[no-untyped-def]
+    def connect(self, network: Network, *inputs: Shape, shape: Shape | None = None, prepare=()) -> None:  # type: ignore[no-untyped-def]
         super().connect(network, *inputs, shape=shape, prepare=prepare)
         zuko = import_zuko()
 

@@ -1,11 +1,13 @@
 """Priors p(z): how codes are distributed before a datum is seen."""
 
 from pyro_vae.priors.base import Prior
+from pyro_vae.priors.conditional import ConditionalNormal
 from pyro_vae.priors.flow import Flow
 from pyro_vae.priors.mixtures import MixtureOfNormals, Vamp
 from pyro_vae.priors.simple import Fixed, Improper, Normal, StandardNormal
 
 __all__ = [
+    "ConditionalNormal",
     "Fixed",
     "Flow",
     "Improper",

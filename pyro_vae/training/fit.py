@@ -10,7 +10,7 @@ import torch
 from pyro.optim import PyroOptim
 from torch import Tensor
 
-from pyro_vae.data import as_split
+from pyro_vae.data import Split, as_split
 from pyro_vae.errors import ConfigurationError, DataError, check_choice, check_positive
 from pyro_vae.objectives.schedules import Constant, Cosine, Schedule, as_schedule
 from pyro_vae.training.history import History
@@ -28,6 +28,7 @@ def fit(
     epochs: int,
     valid: Any = None,
     batch_size: int = 128,
+    labelled_batch_size: int | str | None = "auto",
     lr: float | Schedule = 2e-3,
     lr_schedule: str | Schedule = "cosine",
     optimizer: Callable[..., torch.optim.Optimizer] = adam,
@@ -37,6 +38,7 @@ def fit(
     device: str | torch.device = "auto",
     precision: str = "float32",
     patience: int | None = None,
+    monitor: str | None = None,
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
     tensorboard: bool = False,
@@ -50,10 +52,14 @@ def fit(
     Args:
         variant: what to train; it stays on the device that it was trained on.
         data: training data: a data set of :func:`pyro_vae.data.load` (its ``valid`` split is used for
-            validation), one of its splits, a tensor or array (N, \\*shape), or a ``torch.utils.data.Dataset``.
+            validation), one of its splits, a tensor or array (N, \\*shape), a pair of data and labels, or a
+            ``torch.utils.data.Dataset``.  Labels are used by variants that have them in their story.
         epochs: passes over the data in all, those of a resumed run included.
         valid: validation data, in the same forms.
         batch_size: data per step, at most: the batches of an epoch differ by one datum, if at all.
+        labelled_batch_size: for variants that take data with and without labels: how many data with labels each step
+            sees in addition to ``batch_size`` without; an epoch is then a pass over the data without labels.  ``None``
+            passes over all data alike, ``"auto"`` does that too unless less than a tenth of the data have labels.
         lr: peak learning rate, or a schedule over epochs, which then replaces ``lr_schedule``.
         lr_schedule: ``"cosine"`` (a third of the epochs at ``lr``, then down to a hundredth of it), ``"constant"``, or
             a schedule of factors.
@@ -69,6 +75,8 @@ def fit(
             precision.
         patience: stop when the validation ELBO (the training ELBO without validation data) has not risen for so many
             epochs, and go back to the best weights.
+        monitor: the quantity of the history that ``patience`` and ``best.pt`` follow in place of the ELBO, such as
+            ``"valid_accuracy"``.
         folder: where to write ``last.pt`` and ``best.pt`` (each loads with :func:`pyro_vae.load`) and
             ``history.csv``, after each epoch.
         resume: continue the run in ``folder`` from its ``last.pt``, if there is one.  On the CPU the resumed run ends
@@ -103,7 +111,7 @@ def fit(
             f"optimizer makes a torch optimiser from parameters and lr: give torch.optim.AdamW, or "
             f"functools.partial(torch.optim.AdamW, weight_decay=0.01), not {optimizer!r}"
         )
-    train_x, valid_x = _splits(data, valid)
+    train_data, valid_data = _splits(data, valid)
     settings = Settings(
         epochs=check_positive("epochs", epochs),
         batch_size=check_positive("batch_size", batch_size),
@@ -116,20 +124,28 @@ def fit(
         patience=None if patience is None else check_positive("patience", patience),
         tensorboard=tensorboard,
         progress=progress,
+        labelled_batch_size=_labelled_batch_size(labelled_batch_size),
+        monitor=monitor,
     )
     if clip is not None and not clip > 0:
         raise ConfigurationError(f"clip is the largest allowed norm, a positive number, got {clip!r}")
     if folder is None and (resume or tensorboard):
         raise ConfigurationError("resume=True and tensorboard=True need folder=, where the run is or will be")
     variant.to(_device(device))
-    return Run(variant, settings, folder, resume).train(train_x, valid_x)
+    return Run(variant, settings, folder, resume).train(train_data, valid_data)
 
 
-def _splits(data: Any, valid: Any) -> tuple[Tensor, Tensor | None]:
+def _labelled_batch_size(size: int | str | None) -> int | str | None:
+    if isinstance(size, str):
+        return check_choice("labelled_batch_size", size, ["auto"])
+    return None if size is None else check_positive("labelled_batch_size", size)
+
+
+def _splits(data: Any, valid: Any) -> tuple[Split, Split | None]:
     if valid is None and hasattr(data, "train") and hasattr(data, "valid"):
         valid = data.valid
     try:
-        return as_split(data).x, None if valid is None else as_split(valid).x
+        return as_split(data), None if valid is None else as_split(valid)
     except (ValueError, TypeError) as error:
         raise DataError(str(error)) from error
 

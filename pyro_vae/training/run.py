@@ -23,10 +23,12 @@ from ignite.handlers import EarlyStopping, ProgressBar
 from pyro.infer import SVI
 from torch import Tensor
 
-from pyro_vae.errors import CheckpointError, DataError, NonFiniteLossError
+from pyro_vae.data import Split
+from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, NonFiniteLossError
 from pyro_vae.evaluation import elbo, kl_per_dimension
 from pyro_vae.files import make_folder, read_torch, write_torch
 from pyro_vae.objectives.schedules import Schedule
+from pyro_vae.program import labelled
 from pyro_vae.training.batches import Batches
 from pyro_vae.training.checkpoint import checkpoint_to_resume
 from pyro_vae.training.diagnosis import find_culprit
@@ -53,10 +55,12 @@ class Settings:
     patience: int | None
     tensorboard: bool
     progress: bool | str
+    labelled_batch_size: int | str | None = "auto"
+    monitor: str | None = None
 
     def as_text(self) -> str:
         """What must be the same when a run is resumed."""
-        same = ("batch_size", "clip", "seed", "precision", "patience")
+        same = ("batch_size", "clip", "seed", "precision", "patience", "labelled_batch_size", "monitor")
         named = {"transform": _name(self.transform), "optimizer": _name(self.optimizer), "peak lr": self.lr(0.0)}
         return json.dumps({name: getattr(self, name) for name in same} | named)
 
@@ -105,16 +109,19 @@ class Run:
         culprit = find_culprit(self.variant, *args)
         return NonFiniteLossError(f"{what} in epoch {state.epoch}, step {state.iteration}: {culprit}{kept}")
 
-    def _step(self, engine: Engine, batch: Tensor) -> float:
+    def _step(self, engine: Engine, batch: tuple[Tensor, Tensor | None]) -> float:
+        x, y = batch
         now = (engine.state.iteration - 1) / len(self.batches)
         self.variant.anneal(now)
         self.optim.set_lr(self.settings.lr(now))
-        self.optim.batch = len(batch)
+        self.optim.batch = len(x)
         with self.precision:
-            loss = self.svi.step(*self.variant.program_arguments(batch))
+            loss = self.svi.step(*self.variant.program_arguments(x, y))
         terms = getattr(self.objective, "terms", None)
         if terms is not None:
             self.reported += torch.stack([terms.reconstruction, terms.kl])
+            for name, value in terms.factors.items():
+                self.factors[name] = self.factors.get(name, 0.0) + value
         self.total += loss
         if engine.state.iteration == self.first_step:
             # the first batch was checked in full; from here on the checks would be most of the work
@@ -123,20 +130,23 @@ class Run:
 
     # -- the whole run
 
-    def train(self, x: Tensor, valid: Tensor | None) -> History:
-        """Train on ``x`` (N, \\*shape), watching ``valid``."""
+    def train(self, data: Split, valid: Split | None) -> History:
+        """Train on ``data``, watching ``valid``."""
         variant, settings = self.variant, self.settings
         cuda = [variant.device] if variant.device.type == "cuda" else []
         store = pyro.get_param_store().scope()
         with torch.random.fork_rng(devices=cuda), store, contextlib.ExitStack() as self.unchecked:
             torch.manual_seed(settings.seed)
-            x, self.valid = self._checked("data", x), None if valid is None else self._checked("valid", valid)
-            self.batches = Batches(x, settings.batch_size, settings.seed, settings.transform)
+            x, y = self._checked("data", data)
+            self.valid = None if valid is None else self._checked("valid", valid)
+            self.batches = Batches(
+                x, y, settings.batch_size, settings.seed, settings.transform, self._labelled_batch_size(y)
+            )
             self.precision = torch.autocast(
                 variant.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
             )
             if not (self.saved or variant.initialised):
-                variant.initialise(x if settings.transform is None else settings.transform(x))
+                variant.initialise(x if settings.transform is None else settings.transform(x), y)
             self._attach()
             variant.train()
             start = self._restore() if self.saved else 0
@@ -152,22 +162,39 @@ class Run:
                     self.writer.close()
             if settings.patience is not None and self.best is not None:
                 variant.load_state_dict(self.best)
+            variant.finish(x if settings.transform is None else settings.transform(x), y)
+            if self.folder is not None:
+                self._keep_finished()
         return self.history
 
-    def _checked(self, what: str, x: Tensor) -> Tensor:
-        """The data on the device, after a check of what the variant will see of them."""
+    def _checked(self, what: str, data: Split) -> tuple[Tensor, Tensor | None]:
+        """Data and labels on the device, after a check of what the variant will see of them."""
+        x, y = data.x, None if self.variant.labels == "none" else data.y
         if not len(x):
             raise DataError(f"{what}: there are no data (shape {tuple(x.shape)})")
         try:
             if self.settings.transform is None:
-                return self.variant.as_data(x)
+                return self.variant.batch(x, y)
             x = x.to(self.variant.device, self.variant.dtype)
-            seen = self.variant.as_data(self.settings.transform(x))
+            seen, y = self.variant.batch(self.settings.transform(x), y)
         except DataError as error:
             raise DataError(f"{what}: {error}") from None
-        return x if what == "data" else seen
+        return x if what == "data" else seen, y
 
-    def _stream(self, epoch: int) -> Iterator[Tensor]:
+    def _labelled_batch_size(self, y: Tensor | None) -> int | None:
+        """How many data with labels each batch is given in addition; ``None`` where labels come as they fall."""
+        size = self.settings.labelled_batch_size
+        if y is None or self.variant.labels != "some" or size is None:
+            return None
+        known = int(labelled(y).sum())
+        if known in (0, len(y)):
+            return None
+        if size == "auto":
+            # where less than a tenth has labels, a batch would hold too few of them, or none
+            return min(known, self.settings.batch_size) if known < len(y) / 10 else None
+        return int(size)
+
+    def _stream(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         while True:
             yield from self.batches.epoch(epoch)
             epoch += 1
@@ -199,9 +226,10 @@ class Run:
         self.started = time.perf_counter()
         self.total = 0.0
         self.reported = torch.zeros(2, device=self.variant.device)
+        self.factors: dict[str, Any] = {}
 
     def _end_epoch(self) -> None:
-        n = len(self.batches.x)
+        n = self.batches.data_per_epoch
         epoch = self.engine.state.epoch
         if not all(torch.isfinite(weight).all() for weight in self.variant.parameters()):
             # the loss was finite still, but the last step's gradient was not: the checkpoint must not see it
@@ -210,7 +238,7 @@ class Run:
             reconstruction, kl = (self.reported / n).tolist()
         else:  # Pyro's own objectives report only their sum
             x = self.batches.x if self.settings.transform is None else self.settings.transform(self.batches.x)
-            some = elbo(self.variant, x)
+            some = elbo(self.variant, x, self.batches.y)
             reconstruction, kl = some.reconstruction.mean().item(), some.kl.mean().item()
         entry: dict[str, Any] = {
             "loss": self.total / n,
@@ -219,27 +247,46 @@ class Run:
             "kl": kl,
             "beta": self.variant.beta(epoch - 1 / len(self.batches)),
             "lr": self.settings.lr(epoch - 1 / len(self.batches)),
+            **{name: value.item() / n for name, value in self.factors.items()},
         }
         if self.valid is not None:
-            terms = elbo(self.variant, self.valid)
+            terms = elbo(self.variant, *self.valid)
             for name, value in zip(terms._fields, terms, strict=True):
                 entry[f"valid_{name}"] = value.mean().item()
-            dimensions = kl_per_dimension(self.variant, self.valid)
+            entry |= {f"valid_{name}": value for name, value in self.variant.score(*self.valid).items()}
+            dimensions = kl_per_dimension(self.variant, *self.valid)
             if dimensions is not None:
                 entry["valid_kl_per_dimension"] = dimensions.tolist()
         entry["seconds"] = time.perf_counter() - self.started
         self.history.append(**entry)
-        if self._score() >= max(self.history[self._scored()]):
+        if self._score() >= max(map(self._sign, self.history[self._scored()])):
             if self.settings.patience is not None:
                 self.best = copy.deepcopy(self.variant.state_dict())
             if self.folder is not None:
                 self.variant.save(self.folder / "best.pt")
 
     def _scored(self) -> str:
-        return "elbo" if self.valid is None else "valid_elbo"
+        """The quantity that says which epoch was best."""
+        name = self.settings.monitor or ("elbo" if self.valid is None else "valid_elbo")
+        if name not in self.history or not isinstance(self.history[name][-1], float):
+            known = ", ".join(n for n, values in self.history.items() if isinstance(values[-1], float))
+            raise ConfigurationError(f"monitor={name!r} is not measured in this run; there are {known}")
+        return name
+
+    def _sign(self, value: float) -> float:
+        lower_is_better = any(word in self._scored() for word in ("loss", "error", "kl"))
+        return -value if lower_is_better else value
 
     def _score(self) -> float:
-        return self.history[self._scored()][-1]
+        return self._sign(self.history[self._scored()][-1])
+
+    def _keep_finished(self) -> None:
+        """Write what came after the last epoch, such as M1's classifier, to the files that others load."""
+        assert self.folder is not None
+        if self.variant.finishes:
+            content = read_torch(self.folder / "last.pt") | self.variant.to_content()
+            write_torch(self.folder / "last.pt", content)
+            self.variant.save(self.folder / "best.pt")
 
     # -- stopping and continuing
 
@@ -275,7 +322,10 @@ class Run:
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        return hashlib.blake2b(self.batches.x.cpu().numpy().tobytes(), digest_size=16).hexdigest()
+        digest = hashlib.blake2b(self.batches.x.cpu().numpy().tobytes(), digest_size=16)
+        if self.batches.y is not None:
+            digest.update(self.batches.y.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def _write(self) -> None:
         assert self.folder is not None

@@ -7,7 +7,7 @@ import copy
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,12 @@ from pyro_vae.configured import Configured, build, show
 from pyro_vae.data import as_split
 from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, check_positive
 from pyro_vae.files import read_torch, write_torch
+from pyro_vae.labels import Label
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.objectives import ELBO, Schedule
 from pyro_vae.objectives.schedules import as_schedule
 from pyro_vae.parts import Part, in_evaluation
-from pyro_vae.program import Program
+from pyro_vae.program import Program, labelled, labelled_first
 
 __all__ = ["Variant", "load"]
 
@@ -41,6 +42,10 @@ class Variant(Configured, PyroModule):
     ``model`` and ``guide`` are Pyro programs and work with everything in Pyro: ``SVI(v.model, v.guide, ...)``,
     ``Trace_ELBO()(v.model, v.guide)``, ``Predictive``, NUTS.
 
+    A subclass says what it does with labels: ``labels`` is ``"none"`` where its story has none, ``"all"`` where every
+    datum needs one, ``"some"`` where labels may be missing.  Data are x (N, \\*shape) and y (N, \\*label.shape), with
+    -1 or NaN for a label that is missing.
+
     Args:
         model: p(x, z), a program that observes ``x`` (B, \\*shape) or draws ``size`` new data.
         guide: q(z | x), a program with the same arguments.
@@ -48,7 +53,18 @@ class Variant(Configured, PyroModule):
             along, a schedule stands at its final value; :meth:`anneal` sets it.
         objective: one of Pyro's or of :mod:`pyro_vae.objectives`; :class:`pyro_vae.objectives.ELBO` if not given.
         latents: names of the sites whose KL ``beta`` weighs.
+        label: what y is, in variants that have one.
+        weights: of other sites by name, numbers or schedules over epochs.
     """
+
+    labels = "none"
+    """Whether the story has labels: ``"none"``, ``"some"`` or ``"all"``."""
+
+    code = "z"
+    """The site of the guide that :meth:`encode` gives, and that :meth:`decode` takes."""
+
+    decodes_label = False
+    """Whether the likelihood is conditional on the label."""
 
     def __init__(
         self,
@@ -58,6 +74,8 @@ class Variant(Configured, PyroModule):
         beta: float | Schedule = 1.0,
         objective: PyroELBO | None = None,
         latents: tuple[str, ...] = ("z",),
+        label: Label | None = None,
+        weights: Mapping[str, float | Schedule] | None = None,
     ) -> None:
         if objective is not None and not isinstance(objective, PyroELBO):
             raise ConfigurationError(
@@ -71,7 +89,9 @@ class Variant(Configured, PyroModule):
         self.objective = ELBO() if objective is None else objective
         self.beta = as_schedule(beta, "beta")
         self.latents = latents
-        self.anneal(float("inf"))
+        self.label = label
+        self.schedules: dict[str, Schedule] = {}
+        self.weigh(**(weights or {}))
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
 
     # -- what it is made of
@@ -92,6 +112,11 @@ class Variant(Configured, PyroModule):
         return self.model.prior.size  # type: ignore[union-attr, return-value]
 
     @property
+    def generates_from_label(self) -> bool:
+        """Whether data can be generated for a given label."""
+        return self.decodes_label
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
@@ -109,67 +134,166 @@ class Variant(Configured, PyroModule):
 
     # -- what it does
 
-    def generate(self, n: int = 1, y: Tensor | None = None, *, mean: bool = True) -> Tensor:
+    def generate(self, n: int = 1, y: Any = None, *, mean: bool = True) -> Tensor:
         """New data (n, \\*shape) from the story: codes from the prior, data from the likelihood.
 
         Args:
             n: how many.
-            y: labels to generate for, in variants whose story has them.
+            y: what labels to generate for, in variants whose story has them: one for all, or one for each.
             mean: give E[x | z] of each drawn code (a clean image); with ``False`` draw x itself too.
 
         Raises:
-            DataError: for ``y`` in a variant without labels.
+            DataError: for ``y`` in a variant whose data do not depend on labels, or without ``y`` where they cannot
+                do without.
             ConfigurationError: when the prior cannot be drawn from, or n is below 1.
         """
-        if y is not None:
-            raise DataError(f"{type(self).__name__} has no labels in its story; call generate(n) without y")
         check_positive("n, the number of data to generate,", n)
+        if y is not None and not self.generates_from_label:
+            raise DataError(f"the data of {type(self).__name__} do not depend on labels; call generate(n) without y")
+        arguments: dict[str, Any] = {"size": n}
+        if y is not None:
+            arguments["y"] = self.as_labels(self._for_each(y, n), n, complete=True)
+        elif self.labels == "all":
+            raise DataError(f"{type(self).__name__} generates data for given labels; call generate(n, y)")
         try:
             with torch.no_grad(), evaluating(self):
-                trace = poutine.trace(self.model).get_trace(size=n)
+                trace = poutine.trace(self.model).get_trace(**arguments)
         except NotImplementedError as error:
             raise ConfigurationError(error.args[0].splitlines()[0]) from None
         site: Any = trace.nodes["x"]
         return site["fn"].mean if mean else site["value"]
 
-    def encode(self, x: Any) -> TorchDistribution:
-        """q(z | x) for data (N, \\*shape), a distribution: take its ``mean``, or ``sample()`` it.
+    def encode(self, x: Any, y: Any = None) -> TorchDistribution:
+        """q(z | x), or q(z | x, y) where the story has labels: a distribution; take its ``mean``, or ``sample()`` it.
+
+        Args:
+            x: data (N, \\*shape).
+            y: labels; one that is missing is replaced by its prediction.
 
         Raises:
             DataError: when the data do not fit.
         """
-        x = self.as_data(x)
+        x, y = self.batch(x, y)
+        y = self.completed(x, y)
         with torch.no_grad(), evaluating(self):
-            site: Any = poutine.trace(self.guide).get_trace(x).nodes["z"]
+            site: Any = poutine.trace(self.guide).get_trace(*self.program_arguments(x, y)).nodes[self.code]
         return site["fn"]
 
-    def decode(self, z: Any) -> TorchDistribution:
-        """p(x | z) for codes (\\*batch, D), a distribution.
+    def decode(self, z: Any, y: Any = None) -> TorchDistribution:
+        """p(x | z), or p(x | z, y), for codes (\\*batch, D): a distribution.
+
+        Args:
+            z: codes.
+            y: labels (\\*batch, \\*label), or one for all, in variants whose likelihood depends on them.
 
         Raises:
-            DataError: when the codes do not have D dimensions.
+            DataError: when the codes do not have D dimensions, or for labels that are missing or not wanted.
         """
         z = torch.as_tensor(z, device=self.device).to(self.dtype)
         if not z.dim() or z.shape[-1] != self.latent_size:
             raise DataError(f"z: codes of shape {tuple(z.shape)}, wanted (..., {self.latent_size})")
         with torch.no_grad(), evaluating(self):
-            return self.likelihood(z)
+            return self.likelihood(z, *self._decoded_with(z.shape[:-1], y))
 
-    def reconstruct(self, x: Any, *, mean: bool = True) -> Tensor:
+    def reconstruct(self, x: Any, y: Any = None, *, mean: bool = True) -> Tensor:
         """Data (N, \\*shape) passed through code and back.
 
         Args:
             x: data (N, \\*shape).
+            y: labels, in variants that have them; one that is missing is replaced by its prediction.
             mean: E[x | z] at the mean of q(z | x) (one draw of z where the mean has no closed form); with
                 ``False`` draw both z and x.
 
         Raises:
             DataError: when the data do not fit.
         """
-        likelihood = self.decode(representative(self.encode(x)) if mean else self.encode(x).sample())
+        x, y = self.batch(x, y)
+        y = self.completed(x, y)
+        q = self.encode(x, y)
+        likelihood = self.decode(representative(q) if mean else q.sample(), y if self.decodes_label else None)
         return likelihood.mean if mean else likelihood.sample()
 
+    def predict(self, x: Any, *, num_samples: int = 100) -> TorchDistribution:
+        """The distribution of the label of each datum (N, \\*shape), as the variant predicts it.
+
+        Args:
+            x: data.
+            num_samples: draws of latents to average over, where the prediction depends on any.
+
+        Raises:
+            ConfigurationError: in a variant that predicts no labels.
+            DataError: when the data do not fit.
+        """
+        raise ConfigurationError(f"{type(self).__name__} predicts no labels")
+
+    def score(self, x: Any, y: Any = None) -> dict[str, float]:
+        """How good predictions of known labels are: ``accuracy`` of classes, ``mean_absolute_error`` of properties.
+
+        Empty in a variant that predicts nothing, and where no label is known.
+
+        Raises:
+            DataError: when the data do not fit.
+        """
+        if type(self).predict is Variant.predict:
+            return {}
+        x, y = self.batch(x, y)
+        if y is None or not (known := labelled(y)).any():
+            return {}
+        assert self.label is not None
+        return self.label.score(self.predict(x[known]), y[known])
+
+    def completed(self, x: Tensor, y: Tensor | None) -> Tensor | None:
+        """Labels ``y`` of data ``x`` with the missing ones filled in, as :meth:`encode` wants them."""
+        if self.labels == "none" or (y is not None and labelled(y).all()):
+            return y
+        assert self.label is not None
+        predicted = self.label.estimate(self.predict(x))
+        if y is None:
+            return predicted
+        known = labelled(y)
+        return torch.where(known.reshape(-1, *[1] * (y.dim() - 1)), y, predicted)
+
+    def _decoded_with(self, batch: torch.Size, y: Any) -> tuple[Tensor, ...]:
+        if not self.decodes_label:
+            if y is not None:
+                raise DataError(f"the data of {type(self).__name__} do not depend on labels; call decode(z) without y")
+            return ()
+        if y is None:
+            raise DataError(f"{type(self).__name__} decodes a code together with a label; call decode(z, y)")
+        assert self.label is not None
+        n = batch.numel()
+        y = torch.as_tensor(y, device=self.device)
+        y = y.expand(*batch, *self.label.shape) if y.shape != (*batch, *self.label.shape) else y
+        return (self.as_labels(y.reshape(n, *self.label.shape), n, complete=True).reshape(*batch, *self.label.shape),)
+
+    def _for_each(self, y: Any, n: int) -> Tensor:
+        """Labels for n data from one for all, or one for each."""
+        assert self.label is not None
+        y = torch.as_tensor(y, device=self.device)
+        return y.expand(n, *self.label.shape) if y.shape == self.label.shape else y
+
     # -- data in
+
+    def batch(self, x: Any, y: Any = None) -> tuple[Tensor, Tensor | None]:
+        """Check data and, where the story has them, labels, and bring them to the weights' device and precision.
+
+        Args:
+            x: data (N, \\*shape), or a split, whose labels are used where ``y`` is not given.
+            y: labels, with -1 or NaN where they are missing.
+
+        Raises:
+            DataError: what does not fit, labels that are not wanted, or wanted and missing.
+        """
+        if y is None and self.labels != "none":
+            y = getattr(x, "y", None)
+        if y is not None and self.labels == "none":
+            raise DataError(f"{type(self).__name__} has no labels in its story; leave y out")
+        x = self.as_data(x)
+        if y is None:
+            if self.labels == "all":
+                raise DataError(f"{type(self).__name__} needs the label of every datum; give y, or a split that has it")
+            return x, None
+        return x, self.as_labels(y, len(x), complete=self.labels == "all")
 
     def as_data(self, x: Any) -> Tensor:
         """Check data and bring them to the weights' device and precision.
@@ -188,26 +312,101 @@ class Variant(Configured, PyroModule):
                 raise DataError(f"x: {error}") from error
         if x.dim() and not len(x):
             raise DataError(f"x: there are no data (shape {tuple(x.shape)})")
-        self.likelihood.check(x)
+        self.check_data(x)
         return x.to(self.device, self.dtype if x.is_floating_point() else None)
 
-    def program_arguments(self, x: Tensor) -> tuple[Any, ...]:
-        """The arguments of model and guide for a batch of data."""
-        return (x,)
+    def check_data(self, x: Tensor) -> None:
+        """Check that the data (N, \\*shape) are such as the story tells of.
 
-    def initialise(self, x: Tensor) -> None:
+        Raises:
+            DataError: when they are not.
+        """
+        self.likelihood.check(x)
+
+    def as_labels(self, y: Any, n: int, *, complete: bool = False) -> Tensor:
+        """Check labels of ``n`` data and bring them to the weights' device and precision.
+
+        Args:
+            y: labels, with -1 or NaN where they are missing.
+            n: number of data.
+            complete: whether none may be missing.
+
+        Raises:
+            DataError: wrong type, shape or values.
+        """
+        assert self.label is not None
+        try:
+            y = torch.as_tensor(y, device=self.device)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise DataError(f"y: {error}") from error
+        y = self.label.check(y, n)
+        missing = ~labelled(y)
+        if complete and missing.any():
+            raise DataError(
+                f"y: {int(missing.sum()):,} of {n:,} labels are missing (the first is that of datum "
+                f"{int(missing.nonzero()[0])}), and {type(self).__name__} needs them all; leave those data out"
+            )
+        return y
+
+    def program_arguments(self, x: Tensor, y: Tensor | None = None) -> tuple[Any, ...]:
+        """The arguments of model and guide for a batch of data.
+
+        Where only some labels are known their data come first, and ``y`` holds the labels of these alone: model and
+        guide need not look at values to know what is labelled.
+        """
+        if self.labels == "none":
+            return (x,)
+        if self.labels == "some" and y is not None and not (known := labelled(y)).all():
+            order = labelled_first(y)
+            x, y = x[order], y[order[: int(known.sum())]]
+            return (x, y if len(y) else None)
+        return (x, y)
+
+    def examples(self, n: int) -> dict[str, tuple[Any, ...]]:
+        """Arguments of model and guide for ``n`` made-up data, for each kind of data that the programs tell apart."""
+        x = self._example_data(n)
+        if self.labels == "none":
+            return {"data": (x,)}
+        assert self.label is not None
+        y = self.label.example(n)
+        return {"labelled": (x, y), "unlabelled": (x, None)} if self.labels == "some" else {"data": (x, y)}
+
+    def _example_data(self, n: int) -> Tensor:
+        """Data that lie in the likelihood's support, where one of the usual values does."""
+        fallback = torch.zeros(n, *self.shape, dtype=self.dtype, device=self.device)
+        for value in (0.0, 0.5, 1.0):
+            for candidate in (fallback + value, (fallback + value).long()):
+                with contextlib.suppress(Exception):
+                    return self.as_data(candidate)
+        return fallback
+
+    def initialise(self, x: Tensor, y: Tensor | None = None) -> None:
         """Let every part choose starting values that fit the data (N, \\*shape); done once, by ``fit``."""
+        if self.label is not None and y is not None:
+            self.label.initialise_from(y[labelled(y)])
         for module in self.modules():
             if isinstance(module, Part):
                 module.initialise(x)
         self.initialised.fill_(True)
 
+    finishes = False
+    """Whether :meth:`finish` does anything."""
+
+    def finish(self, x: Tensor, y: Tensor | None) -> None:
+        """What is left to do after the last epoch of ``fit``, such as a second stage; by default nothing."""
+
+    def weigh(self, **weights: float | Schedule) -> None:
+        """Set the weights of sites other than those that beta weighs, numbers or schedules over epochs."""
+        self.schedules |= {site: as_schedule(weight, site) for site, weight in weights.items()}
+        self.anneal(float("inf"))
+
     def anneal(self, epoch: float) -> float:
         """Set the weight of the KL to what its schedule says for ``epoch``; returns it."""
-        weight = self.beta(epoch)
+        weights = dict.fromkeys(self.latents, self.beta(epoch))
+        weights |= {site: schedule(epoch) for site, schedule in self.schedules.items()}
         for program in (self.model, self.guide):
-            program.weights = dict.fromkeys(self.latents, weight)
-        return weight
+            program.weights = dict(weights)
+        return self.beta(epoch)
 
     # -- files
 

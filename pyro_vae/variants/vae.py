@@ -6,13 +6,12 @@ import torch
 from pyro.infer.elbo import ELBO as PyroELBO
 
 from pyro_vae import guides, models
-from pyro_vae.errors import ConfigurationError
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Network
 from pyro_vae.objectives import Schedule
-from pyro_vae.parts import check_distribution, in_evaluation
 from pyro_vae.posteriors import Normal, Posterior
 from pyro_vae.priors import Prior
+from pyro_vae.variants.assembly import assembling, check_kinds, check_part
 from pyro_vae.variants.base import Variant
 
 __all__ = ["VAE"]
@@ -64,34 +63,18 @@ class VAE(Variant):
         encoder = MLP() if encoder is None else encoder
         if decoder is None and isinstance(encoder, Network):
             decoder = encoder.mirrored()
-        for what, value, kind in [
-            ("prior", prior, Prior),
-            ("likelihood", likelihood, Likelihood),
-            ("posterior", posterior, Posterior),
-            ("encoder", encoder, Network),
-            ("decoder", decoder, Network),
-        ]:
-            if not isinstance(value, kind):
-                raise ConfigurationError(f"{what} must be a {kind.__name__}, got {value!r}")
-        posterior.check_free()
-        likelihood.check_free()
-        prior.meet(posterior, likelihood.shape)
-        try:
-            posterior.connect(encoder, likelihood.shape, shape=prior.shape, prepare=likelihood.as_input)
-            likelihood.connect(decoder, prior.shape)
-            _check_parts(prior, likelihood, posterior)
-        except Exception:  # what could not be put together leaves its parts as free as they were
-            for part in (prior, posterior, likelihood):
-                part.release()
-            raise
+        check_kinds(
+            prior=(prior, Prior),
+            likelihood=(likelihood, Likelihood),
+            posterior=(posterior, Posterior),
+            encoder=(encoder, Network),
+            decoder=(decoder, Network),
+        )
+        with assembling(prior, posterior, likelihood):
+            prior.meet(posterior, likelihood.shape)
+            posterior.connect(encoder, likelihood.shape, shape=prior.shape, prepare=[likelihood.as_input])
+            likelihood.connect(decoder, prior.shape)  # type: ignore[arg-type]
+            check_part("prior", prior, prior.shape)
+            check_part("posterior", posterior, prior.shape, torch.zeros(2, *likelihood.shape))
+            check_part("likelihood", likelihood, likelihood.shape, torch.zeros(2, *prior.shape))
         super().__init__(models.VAE(prior, likelihood), guides.VAE(posterior), beta=beta, objective=objective)
-
-
-@torch.no_grad()
-def _check_parts(prior: Prior, likelihood: Likelihood, posterior: Posterior) -> None:
-    """Ask each part once for its distribution, so that one that is wrong is named where it was given."""
-    with in_evaluation(prior, likelihood, posterior):
-        check_distribution(f"prior {prior!r}", prior(), prior.shape, ())
-        x, z = torch.zeros(2, *likelihood.shape), torch.zeros(2, *prior.shape)
-        check_distribution(f"posterior {posterior!r}", posterior(x), prior.shape, (2,))
-        check_distribution(f"likelihood {likelihood!r}", likelihood(z), likelihood.shape, (2,))

@@ -1,0 +1,100 @@
+"""What every kind of label offers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+
+from pyro_vae.errors import ConfigurationError
+from pyro_vae.parts import Conditional, Part, Shape
+
+__all__ = ["Label", "Predictor", "equal_mixture"]
+
+
+class Predictor(Conditional):
+    """q(y | x) or p(y | z): a network's prediction of the label, as a distribution."""
+
+
+class Label(Part):
+    """The label y of a datum; ``forward()`` returns p(y), with no batch shape.
+
+    A missing label is -1, or NaN where labels are real.
+    """
+
+    shape: Shape
+    """Event shape of y: ``()`` for classes, ``(P,)`` for P properties."""
+
+    input_shape: Shape
+    """Event shape of what a network sees of y."""
+
+    infer: dict[str, Any]
+    """How a guide treats a missing y: ``{"enumerate": "parallel"}`` sums over its values, ``{}`` draws it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._met = False
+
+    def meet(self) -> None:
+        """Become the label of a variant.
+
+        Raises:
+            ConfigurationError: when it is another variant's already and has weights.
+        """
+        if self._met and any(True for _ in self.parameters()):
+            raise ConfigurationError(
+                f"this {self!r} already belongs to a variant and holds its weights; make a new one for another"
+            )
+        self._met = True
+
+    def release(self) -> None:
+        """Belong to no variant again."""
+        self._met = False
+
+    def as_input(self, y: Tensor) -> Tensor:
+        """What a network sees of labels (\\*batch, \\*shape): numbers (\\*batch, \\*input_shape)."""
+        raise NotImplementedError
+
+    def predictor(self) -> Predictor:
+        """A family for q(y | x) or p(y | z), with no network yet."""
+        raise NotImplementedError
+
+    def check(self, y: Tensor, n: int) -> Tensor:
+        """Check the labels of ``n`` data, missing ones among them or not, and give them the type that they need.
+
+        Raises:
+            DataError: wrong shape or type, or values that are no such labels.
+        """
+        raise NotImplementedError
+
+    def initialise_from(self, y: Tensor) -> None:
+        """Choose starting values that fit the known labels (N, \\*shape); by default none."""
+
+    def example(self, n: int) -> Tensor:
+        """Some labels (n, \\*shape)."""
+        raise NotImplementedError
+
+    def missing(self, n: int) -> Tensor:
+        """The labels of ``n`` data that have none."""
+        raise NotImplementedError
+
+    def average(self, predictions: TorchDistribution) -> TorchDistribution:
+        """The mixture of predictions with batch shape (N, S), equally weighted, as one prediction for each datum."""
+        raise NotImplementedError
+
+    def estimate(self, prediction: TorchDistribution) -> Tensor:
+        """The one label (N, \\*shape) to name for a prediction: the most probable class, the mean property."""
+        raise NotImplementedError
+
+    def score(self, prediction: TorchDistribution, y: Tensor) -> dict[str, float]:
+        """How good predictions of known labels (N, \\*shape) are, by name."""
+        raise NotImplementedError
+
+
+def equal_mixture(components: TorchDistribution) -> TorchDistribution:
+    """The mixture of components with batch shape (N, S), equally weighted; batch shape (N,)."""
+    weights = dist.Categorical(logits=torch.zeros(components.batch_shape), validate_args=False)
+    return dist.MixtureSameFamily(weights, components, validate_args=False)

@@ -1,0 +1,152 @@
+"""Classes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+
+from pyro_vae.errors import ConfigurationError, DataError, check_positive
+from pyro_vae.labels.base import Label, Predictor
+from pyro_vae.parts import Shape
+
+__all__ = ["Categorical"]
+
+
+class Categorical(Label):
+    """p(y) = Cat(pi) over the classes 0, ..., K - 1.
+
+    Where y is missing it is summed over: all K values at once, exactly.
+
+    Args:
+        classes: K, the number of classes.
+        probs: pi, K frequencies; all alike if not given.
+        learned: whether pi is trained, from ``probs`` on.
+
+    Raises:
+        ConfigurationError: for fewer than 2 classes, or frequencies that are no probabilities of K classes.
+
+    Example:
+        >>> from pyro_vae import labels
+        >>> label = labels.Categorical(3, probs=[0.5, 0.25, 0.25])
+        >>> label().probs
+        tensor([0.5000, 0.2500, 0.2500])
+        >>> label.as_input(torch.tensor([2, 0]))
+        tensor([[0, 0, 1],
+                [1, 0, 0]])
+    """
+
+    infer: ClassVar[dict[str, Any]] = {"enumerate": "parallel"}
+    logits: Tensor
+
+    def __init__(self, classes: int, probs: Sequence[float] | None = None, learned: bool = False) -> None:
+        super().__init__()
+        self.classes = check_positive("the number of classes", classes)
+        if classes < 2:
+            raise ConfigurationError(f"labels need at least 2 classes, got {classes}")
+        self.shape: Shape = ()
+        self.input_shape: Shape = (classes,)
+        self.learned = learned
+        self.uniform = probs is None
+        pi = torch.full((classes,), 1.0 / classes) if probs is None else torch.as_tensor(probs, dtype=torch.float)
+        if tuple(pi.shape) != (classes,) or not (pi > 0).all() or abs(pi.sum().item() - 1) > 1e-4:
+            raise ConfigurationError(
+                f"probs are {classes} positive frequencies that add up to 1, one for each class, got {probs!r}"
+            )
+        logits = (pi / pi.sum()).log()
+        if learned:
+            self.logits = nn.Parameter(logits)
+        else:
+            self.register_buffer("logits", logits)
+
+    def forward(self) -> TorchDistribution:  # type: ignore[override]
+        return dist.Categorical(logits=self.logits, validate_args=False)
+
+    def as_input(self, y: Tensor) -> Tensor:
+        return nn.functional.one_hot(y, self.classes)
+
+    def predictor(self) -> Predictor:
+        return _Classifier(self.classes)
+
+    def check(self, y: Tensor, n: int) -> Tensor:
+        if y.dtype == torch.bool or y.is_complex() or (y.is_floating_point() and (y != y.round()).any()):
+            raise DataError(f"y: {self!r} takes integer classes, -1 where one is missing, got {y.dtype}")
+        if tuple(y.shape) != (n,):
+            raise DataError(f"y: classes for {n} data have shape ({n},), got {tuple(y.shape)}")
+        y = y.long()
+        outside = (y < -1) | (y >= self.classes)
+        if outside.any():
+            place = int(outside.nonzero()[0])
+            raise DataError(
+                f"y: {int(outside.sum()):,} of {n:,} labels lie outside the {self.classes} classes "
+                f"0..{self.classes - 1} (y[{place}] is {int(y[place])}); a missing label is -1"
+            )
+        return y
+
+    def initialise_from(self, y: Tensor) -> None:
+        """Start learned frequencies at those of the known labels, each class counted once more than it was seen."""
+        unseen = sorted(set(range(self.classes)) - set(y.unique().tolist()))
+        if unseen:
+            names = ", ".join(map(str, unseen))
+            warnings.warn(
+                f"no datum is labelled as class {names}: the model may use {'it' if len(unseen) == 1 else 'them'} for "
+                f"anything, and the classifier is never told when to predict {'it' if len(unseen) == 1 else 'them'}",
+                stacklevel=2,
+            )
+        if self.learned:
+            counts = torch.bincount(y, minlength=self.classes) + 1.0
+            with torch.no_grad():
+                self.logits.copy_((counts / counts.sum()).log())
+
+    def example(self, n: int) -> Tensor:
+        return torch.arange(n, device=self.logits.device) % self.classes
+
+    def missing(self, n: int) -> Tensor:
+        return torch.full((n,), -1, device=self.logits.device)
+
+    def average(self, predictions: TorchDistribution) -> TorchDistribution:
+        return dist.Categorical(probs=predictions.probs.mean(-2), validate_args=False)
+
+    def estimate(self, prediction: TorchDistribution) -> Tensor:
+        return prediction.probs.argmax(-1)
+
+    def score(self, prediction: TorchDistribution, y: Tensor) -> dict[str, float]:
+        return {"accuracy": (self.estimate(prediction) == y).float().mean().item()}
+
+    def words(self) -> str:
+        kind = "learned" if self.learned else "" if self.uniform else "given"
+        return (
+            f"{self.classes} classes, all equally frequent"
+            if not kind
+            else (f"{self.classes} classes with {kind} frequencies")
+        )
+
+    def latex(self) -> str:
+        frequencies = f"1/{self.classes}" if self.uniform and not self.learned else r"\pi"
+        return rf"\mathrm{{Cat}}({frequencies})"
+
+
+class _Classifier(Predictor):
+    """Cat(y; softmax(f(.))) over K classes."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.shape = ()
+
+    def parameter_shape(self, shape: Shape) -> Shape:
+        return (self.classes,)
+
+    def distribution(self, parameters: Tensor) -> TorchDistribution:
+        return dist.Categorical(logits=parameters, validate_args=False)
+
+    def words(self) -> str:
+        return f"{self.classes} classes with probabilities from the classifier"
+
+    def latex(self) -> str:
+        return r"\mathrm{Cat}(\pi_\phi(x))"

@@ -1,0 +1,78 @@
+"""Traces in which discrete sites take all their values at once, and expectations over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyro import poutine
+from pyro.infer.util import is_validation_enabled
+from pyro.poutine.enum_messenger import EnumMessenger
+from pyro.util import check_model_guide_match, check_site_shape
+from torch import Tensor
+
+from pyro_vae.program import sample_sites
+
+__all__ = ["enumerated_traces", "expectation", "is_enumerated", "joint_probability", "log_density"]
+
+
+def enumerated_traces(
+    model: Callable[..., Any], guide: Callable[..., Any], arguments: tuple[Any, ...], plates: int
+) -> tuple[Any, Any]:
+    """Traces of model and guide, the model run against the guide.
+
+    Sites of the guide with ``infer={"enumerate": "parallel"}`` take all their values at once, each in a dimension of
+    its own in front of the ``plates`` dimensions of plates.
+    """
+    # the model's own enumerated sites come further in front: it keeps on where the guide's allocation ended
+    guide_trace = poutine.trace(EnumMessenger(first_available_dim=-1 - plates)(guide)).get_trace(*arguments)
+    model_trace = poutine.trace(poutine.replay(EnumMessenger()(model), trace=guide_trace)).get_trace(*arguments)
+    if is_validation_enabled():
+        check_model_guide_match(model_trace, guide_trace, plates)
+        for site in [*sample_sites(model_trace), *sample_sites(guide_trace)]:
+            site["log_prob"] = log_density(site)
+            check_site_shape(site, plates)
+    return model_trace, guide_trace
+
+
+def log_density(site: Any) -> Tensor:
+    """log p of a traced site's value, unweighted, computed once."""
+    if "unscaled_log_prob" not in site:
+        site["unscaled_log_prob"] = site["fn"].log_prob(site["value"])
+    return site["unscaled_log_prob"]
+
+
+def is_enumerated(site: Any) -> bool:
+    """Whether a site of a trace holds all its values, in a dimension of their own."""
+    return "_enumerate_dim" in site["infer"]
+
+
+def joint_probability(guide_trace: Any, group: str = "") -> Tensor | None:
+    """q of all combinations of the enumerated values, or ``None`` where nothing is enumerated.
+
+    Args:
+        guide_trace: of an enumerated guide.
+        group: only sites whose names begin with it.
+    """
+    total: Any = None
+    for site in sample_sites(guide_trace):
+        if is_enumerated(site) and site["name"].startswith(group):
+            log_q = log_density(site)
+            total = log_q if total is None else total + log_q
+    return None if total is None else total.exp()
+
+
+def expectation(values: Tensor, probability: Tensor | None, plates: int) -> Tensor:
+    """E_q over the enumerated sites of ``values`` (\\*enumerated, \\*plates), as (\\*plates).
+
+    Args:
+        values: a term of the objective, for all combinations of enumerated values that it depends on.
+        probability: of the combinations, from :func:`joint_probability`.
+        plates: number of dimensions of plates.
+    """
+    extra = values.dim() - plates
+    if probability is None or extra <= 0:
+        return values
+    # what the term does not depend on sums to one
+    total = probability * values
+    return total.sum(tuple(range(total.dim() - plates)))

@@ -1,0 +1,61 @@
+"""What constructors of variants share: checking what they were given, and putting parts together or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.errors import ConfigurationError
+from pyro_vae.parts import Conditional, Part, check_distribution, in_evaluation
+
+__all__ = ["assembling", "check_kinds", "check_part"]
+
+
+def check_kinds(**given: tuple[object, type]) -> None:
+    """Check that each argument is of its kind.
+
+    Raises:
+        ConfigurationError: naming the argument that is not.
+    """
+    for what, (value, kind) in given.items():
+        if not isinstance(value, kind):
+            raise ConfigurationError(f"{what} must be a {kind.__name__}, got {value!r}")
+
+
+@contextlib.contextmanager
+def assembling(*parts: Any) -> Iterator[None]:
+    """A context in which parts become those of a variant; if that fails they are as free as they were.
+
+    Raises:
+        ConfigurationError: when one belongs to a variant already.
+    """
+    for part in parts:
+        if isinstance(part, Conditional):
+            part.check_free()
+    try:
+        yield
+    except Exception:
+        for part in parts:
+            part.release()
+        raise
+
+
+@torch.no_grad()
+def check_part(what: str, part: Part, event: tuple[int, ...], *inputs: Tensor) -> None:
+    """Ask a part once for its distribution, so that one that is wrong is named where it was given.
+
+    Args:
+        what: the argument that it was given as.
+        part: to be asked.
+        event: event shape that its distribution must have.
+        inputs: two of each, (2, \\*shape).
+
+    Raises:
+        ConfigurationError: when the distribution has other shapes.
+    """
+    with in_evaluation(part):
+        check_distribution(f"{what} {part!r}", part(*inputs), event, (2,) if inputs else ())

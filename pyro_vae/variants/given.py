@@ -1,0 +1,50 @@
+"""Data x that have no story: what a variant reads and does not explain."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyro_vae.labels import Output
+from pyro_vae.likelihoods import Likelihood
+from pyro_vae.likelihoods.base import check_event, check_finite, check_floating
+from pyro_vae.parts import Shape
+from pyro_vae.program import labelled
+from pyro_vae.variants.base import Variant
+
+__all__ = ["GivenData", "as_label"]
+
+
+class GivenData(Variant):
+    """A variant of p(y | x): x is any real data of a fixed shape, y is what is explained.
+
+    Subclasses set ``input_shape``, the event shape of x, after the constructor.
+    """
+
+    labels = "all"
+    input_shape: Shape
+
+    @property
+    def shape(self) -> Shape:
+        """Event shape of one datum x."""
+        return self.input_shape
+
+    def check_data(self, x: Tensor) -> None:
+        check_event(x, self.input_shape, type(self).__name__)
+        check_floating(x)
+        check_finite(x)
+
+    def initialise(self, x: Tensor, y: Tensor | None = None) -> None:
+        # only y has parts that explain it; they know nothing of x
+        assert self.label is not None
+        assert y is not None
+        self.label.initialise_from(y[labelled(y)])
+        self.initialised.fill_(True)
+
+    def _example_data(self, n: int) -> Tensor:
+        return torch.zeros(n, *self.shape, dtype=self.dtype, device=self.device)
+
+
+def as_label(output: object) -> object:
+    """A likelihood of y in the form of a label."""
+    return Output(output) if isinstance(output, Likelihood) else output

@@ -1,0 +1,183 @@
+"""Variational autoencoders whose codes must predict the label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro.distributions import TorchDistribution
+from pyro.infer.elbo import ELBO as PyroELBO
+from torch import Tensor
+
+from pyro_vae import guides, models
+from pyro_vae.labels import Categorical, Label
+from pyro_vae.likelihoods import Likelihood
+from pyro_vae.networks import MLP, Network
+from pyro_vae.objectives import Schedule
+from pyro_vae.posteriors import Normal, Posterior
+from pyro_vae.priors import Prior
+from pyro_vae.variants.assembly import assembling, check_kinds, check_part
+from pyro_vae.variants.base import Variant, evaluating
+
+__all__ = ["ConsistencyConstrainedVAE", "PredictionConstrainedVAE"]
+
+
+class PredictionConstrainedVAE(Variant):
+    """p(x, y, z) = p(z) p(x | z) p(y | z) with the guide q(z | x): one code explains the datum and predicts its label.
+
+    The objective is the bound with log p(y | z) weighed by lambda: the Lagrangian of "explain the data as well as you
+    can, subject to predicting known labels well from q(z | x)".  Unlike in M2, the classifier cannot come loose from
+    the code.
+
+    Args:
+        label: what y is; its predictor is p(y | z).
+        prior: p(z); its size is the number of latent dimensions.
+        likelihood: p(x | z); its shape is that of the data.
+        posterior: the family of q(z | x); a diagonal normal if not given.
+        encoder: network from x to the posterior's parameters; ``MLP([128])`` if not given.
+        decoder: network from z to the likelihood's parameters; the encoder mirrored if not given.
+        classifier: network from z to the parameters of p(y | z); linear if not given.
+        multiplier: lambda, the weight of log p(y | z) of a known label, a number or a schedule over epochs.
+        beta: weight of the KL, a number or a schedule over epochs.
+        objective: one of Pyro's, or of :mod:`pyro_vae.objectives`; ``objectives.ELBO()`` if not given.
+
+    Raises:
+        ConfigurationError: when the parts do not fit together.
+
+    Example:
+        >>> import torch
+        >>> import pyro_vae as pv
+        >>> from pyro_vae import labels, likelihoods, priors
+        >>> vae = pv.PredictionConstrainedVAE(
+        ...     labels.Categorical(10), priors.StandardNormal(4), likelihoods.Bernoulli((1, 8, 8)), multiplier=50
+        ... )
+        >>> vae.predict(torch.zeros(5, 1, 8, 8)).probs.shape
+        torch.Size([5, 10])
+
+    References:
+        Hope et al., Learning Consistent Deep Generative Models from Sparse Data via Prediction Constraints, 2020,
+        section 3 (https://arxiv.org/abs/2012.06718); Hughes et al., Semi-Supervised Prediction-Constrained Topic
+        Models, 2018 (https://proceedings.mlr.press/v84/hughes18a.html)
+    """
+
+    labels = "some"
+
+    def __init__(
+        self,
+        label: Label,
+        prior: Prior,
+        likelihood: Likelihood,
+        posterior: Posterior | None = None,
+        encoder: Network | None = None,
+        decoder: Network | None = None,
+        classifier: Network | None = None,
+        multiplier: float | Schedule = 10.0,
+        beta: float | Schedule = 1.0,
+        objective: PyroELBO | None = None,
+    ) -> None:
+        posterior = Normal() if posterior is None else posterior
+        encoder = MLP() if encoder is None else encoder
+        classifier = MLP([]) if classifier is None else classifier
+        if decoder is None and isinstance(encoder, Network):
+            decoder = encoder.mirrored()
+        check_kinds(
+            label=(label, Label),
+            prior=(prior, Prior),
+            likelihood=(likelihood, Likelihood),
+            posterior=(posterior, Posterior),
+            encoder=(encoder, Network),
+            decoder=(decoder, Network),
+            classifier=(classifier, Network),
+        )
+        with assembling(label, prior, likelihood, posterior):
+            label.meet()
+            prior.meet(posterior, likelihood.shape)
+            posterior.connect(encoder, likelihood.shape, shape=prior.shape, prepare=[likelihood.as_input])
+            likelihood.connect(decoder, prior.shape)  # type: ignore[arg-type]
+            predictor = label.predictor()
+            predictor.connect(classifier, prior.shape)
+            x, z = torch.zeros(2, *likelihood.shape), torch.zeros(2, *prior.shape)
+            check_part("prior", prior, prior.shape)
+            check_part("posterior", posterior, prior.shape, x)
+            check_part("likelihood", likelihood, likelihood.shape, z)
+            check_part("classifier", predictor, label.shape, z)
+        super().__init__(
+            models.PredictionConstrainedVAE(prior, likelihood, predictor),
+            guides.PredictionConstrainedVAE(posterior),
+            label=label,
+            beta=beta,
+            weights={"y": multiplier},
+            objective=objective,
+        )
+
+    def completed(self, x: Tensor, y: Tensor | None) -> Tensor | None:
+        return None  # the encoder never looks at labels
+
+    def predict(self, x: Any, *, num_samples: int = 100) -> TorchDistribution:
+        """E over q(z | x) of p(y | z), for data (N, \\*shape).
+
+        Args:
+            x: data.
+            num_samples: draws of z.
+
+        Raises:
+            DataError: when the data do not fit.
+        """
+        x = self.as_data(x)
+        assert self.label is not None
+        with torch.no_grad(), evaluating(self):
+            z = self.guide.posterior(x).sample((num_samples,)).transpose(0, 1)  # type: ignore[union-attr, operator]
+            return self.label.average(self.model.predictor(z))  # type: ignore[union-attr, operator]
+
+
+class ConsistencyConstrainedVAE(PredictionConstrainedVAE):
+    """A prediction-constrained VAE that must also agree with itself, on data with labels and without.
+
+    Two more terms train it: ``consistency``, a datum that is decoded and encoded again must be predicted to have the
+    same label, and ``aggregate``, the predictions on data without labels must be as frequent as the classes are.
+
+    Args:
+        label: classes, ``labels.Categorical(K)``; p(y) are the frequencies that predictions must have.
+        prior: p(z); its size is the number of latent dimensions.
+        likelihood: p(x | z); its shape is that of the data.
+        posterior: the family of q(z | x); a diagonal normal if not given.
+        encoder: network from x to the posterior's parameters; ``MLP([128])`` if not given.
+        decoder: network from z to the likelihood's parameters; the encoder mirrored if not given.
+        classifier: network from z to the parameters of p(y | z); linear if not given.
+        multiplier: lambda, the weight of log p(y | z) of a known label, a number or a schedule over epochs.
+        consistency: weight of the agreement with the reconstruction, a number or a schedule over epochs.
+        aggregate: weight of the agreement with the classes' frequencies, a number or a schedule over epochs.
+        beta: weight of the KL, a number or a schedule over epochs.
+        objective: one of Pyro's, or of :mod:`pyro_vae.objectives`; ``objectives.ELBO()`` if not given.
+
+    Raises:
+        ConfigurationError: when the parts do not fit together.
+
+    References:
+        Hope et al., 2020, sections 3.2 and 3.3 (https://arxiv.org/abs/2012.06718)
+    """
+
+    def __init__(
+        self,
+        label: Categorical,
+        prior: Prior,
+        likelihood: Likelihood,
+        posterior: Posterior | None = None,
+        encoder: Network | None = None,
+        decoder: Network | None = None,
+        classifier: Network | None = None,
+        multiplier: float | Schedule = 10.0,
+        consistency: float | Schedule = 1.0,
+        aggregate: float | Schedule = 1.0,
+        beta: float | Schedule = 1.0,
+        objective: PyroELBO | None = None,
+    ) -> None:
+        check_kinds(label=(label, Categorical))
+        super().__init__(label, prior, likelihood, posterior, encoder, decoder, classifier, multiplier, beta, objective)
+        self.guide = guides.ConsistencyConstrainedVAE(
+            self.guide.posterior,
+            likelihood,
+            self.model.predictor,
+            label,  # type: ignore[union-attr, arg-type]
+        )
+        self.weigh(consistency=consistency, aggregate=aggregate)
