@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import pyro
 from torch import Tensor
 
@@ -41,6 +44,14 @@ class ConsistencyConstrainedVAE(PartlyLabelled):
         predictor: p(y | z), the model's part.
         label: p(y), the frequencies that predictions must have.
     """
+
+    factors: ClassVar[Mapping[str, str]] = {
+        "labelled/consistency": r"\mathbb{E}_{q(z' \mid \mathbb{E}[x \mid z])}[\log p(y \mid z')]",
+        "unlabelled/consistency": (
+            r"\mathbb{E}_{q(z' \mid \mathbb{E}[x \mid z])}[\sum_y\, p(y \mid z)\, \log p(y \mid z')]"
+        ),
+        "aggregate": r"\sum_y\, p(y)\, \log \mathbb{E}_{\mathrm{batch}}[p(y \mid z)]",
+    }
 
     def __init__(self, posterior: Part, likelihood: Part, predictor: Part, label: Part) -> None:
         super().__init__()

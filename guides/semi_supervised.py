@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pyro
 from torch import Tensor
@@ -25,11 +26,13 @@ class SemiSupervisedVAE(PartlyLabelled):
         infer: how a missing y is treated: ``{"enumerate": "parallel"}`` sums over its values, ``{}`` draws it.
     """
 
+    factors: ClassVar[Mapping[str, str]] = {"prediction": r"\log q(y \mid x)"}
+
     def __init__(self, classifier: Part, posterior: Part, infer: dict[str, Any]) -> None:
         super().__init__()
         self.classifier = classifier
         self.posterior = posterior
-        self.infer = infer
+        self.infer: Any = infer
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Propose z, and y where it is not given, for each datum of ``x`` (B, \\*shape)."""

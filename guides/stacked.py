@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pyro
 from torch import Tensor
@@ -23,12 +24,14 @@ class M1M2(PartlyLabelled):
         infer: how a missing y is treated: ``{"enumerate": "parallel"}`` sums over its values, ``{}`` draws it.
     """
 
+    factors: ClassVar[Mapping[str, str]] = {"prediction": r"\log q(y \mid z_{1})"}
+
     def __init__(self, bottom: Part, classifier: Part, posterior: Part, infer: dict[str, Any]) -> None:
         super().__init__()
         self.bottom = bottom
         self.classifier = classifier
         self.posterior = posterior
-        self.infer = infer
+        self.infer: Any = infer
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Propose z1 and z2, and y where it is not given, for each datum of ``x`` (B, \\*shape)."""

@@ -32,7 +32,7 @@ class Configured:
         MixtureOfNormals(2, components=5)
     """
 
-    _arguments: dict[str, Any]
+    _arguments: dict[str, Any] = {}  # noqa: RUF012 (of a class without a constructor; never written to)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 import torch
 from pyro.nn import PyroModule
@@ -51,6 +51,9 @@ class Program(PyroModule):
     in both model and guide multiplies KL(q(z | x) || p(z)) by beta under any of Pyro's ELBOs, which is how a
     beta-VAE (Higgins et al. 2017) is trained; values read off the program's distributions stay unweighted.
     """
+
+    factors: ClassVar[Mapping[str, str]] = {}
+    """What each ``pyro.factor`` adds to the objective, LaTeX for the story, by its name or ``unlabelled/name``."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -2,13 +2,18 @@
 
 import pyro.distributions as dist
 import torch
-from pyro.infer import Trace_ELBO
+from pyro import poutine
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 from torch.distributions import constraints
 
 import pyro_vae as pv
-from pyro_vae import likelihoods, networks, objectives, posteriors, priors
+from pyro_vae import labels, likelihoods, networks, objectives, posteriors, priors
+from pyro_vae.program import sample_sites
+from pyro_vae.variants.base import evaluating
 
 D = 2  # latent dimensions
+CLASSES = 3
+PROPERTIES = 2
 IMAGE = (1, 7, 5)
 
 PRIORS = {
@@ -58,6 +63,72 @@ def vae(prior="standard_normal", posterior="normal", likelihood="bernoulli", **o
     )
 
 
+LABELS = {
+    "classes": lambda: labels.Categorical(CLASSES),
+    "learned": lambda: labels.Categorical(CLASSES, probs=[0.5, 0.3, 0.2], learned=True),
+    "properties": lambda: labels.Normal(PROPERTIES),
+}
+
+
+def with_labels(make, label="classes", prior="standard_normal", posterior="normal", likelihood="bernoulli", **others):
+    """A small variant of a class whose arguments begin with a label, of parts given by name."""
+    others = {"encoder": networks.MLP([16], activation="tanh")} | others
+    return make(LABELS[label](), PRIORS[prior](), LIKELIHOODS[likelihood](), POSTERIORS[posterior](), **others)
+
+
+def stacked(label="classes", likelihood="bernoulli", m1=None, **others):
+    """A small M1M2 on a VAE that has seen an epoch."""
+    m1 = m1 or vae(likelihood=likelihood)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pv.fit(m1, data_for(m1, 16), epochs=1)
+    return pv.M1M2(m1, LABELS[label](), priors.StandardNormal(D), encoder=networks.MLP([8], "tanh"), **others)
+
+
+def structured(likelihood=None, **others):
+    likelihood = likelihoods.Bernoulli(6) if likelihood is None else likelihood
+    encoder = networks.MLP([16], activation="tanh")
+    return pv.StructuredOutputVAE(priors.ConditionalNormal(D), likelihood, IMAGE, encoder=encoder, **others)
+
+
+def discriminative(output):
+    return pv.Discriminative(output, IMAGE, networks.MLP([16], activation="tanh"))
+
+
+WITH_LABELS = {
+    "conditional": lambda: with_labels(pv.ConditionalVAE),
+    "conditional_properties_conv": lambda: with_labels(
+        pv.ConditionalVAE, "properties", "mixture", likelihood="normal_shared", encoder=networks.Conv([4], hidden=[8])
+    ),
+    "structured_output": structured,
+    "structured_output_image": lambda: structured(likelihoods.Normal((1, 2, 3))),
+    "m2": lambda: with_labels(pv.M2, alpha=1.0, beta=1.0),
+    "m2_annealed": lambda: with_labels(pv.M2),
+    "m2_learned_frequencies": lambda: with_labels(pv.SemiSupervisedVAE, "learned", alpha=5.0, beta=0.5),
+    "m2_norm_and_dropout": lambda: with_labels(
+        pv.SemiSupervisedVAE,
+        encoder=networks.MLP([16, 8], norm="batch", dropout=0.1),
+        decoder=networks.MLP([16], norm="layer"),
+    ),
+    "m2_particles_free_bits": lambda: with_labels(
+        pv.SemiSupervisedVAE, objective=objectives.ELBO(num_particles=3, free_bits=0.1)
+    ),
+    "m2_flow_mixture": lambda: with_labels(pv.SemiSupervisedVAE, prior="mixture", posterior="flow"),
+    "m2_pyro_objective": lambda: with_labels(pv.SemiSupervisedVAE, objective=TraceEnum_ELBO(max_plate_nesting=1)),
+    "m2_properties": lambda: with_labels(pv.SemiSupervisedVAE, "properties", likelihood="normal_shared"),
+    "m1": lambda: with_labels(pv.M1),
+    "m1m2": stacked,
+    "m1m2_properties": lambda: stacked("properties", "normal_shared"),
+    "prediction_constrained": lambda: with_labels(pv.PredictionConstrainedVAE),
+    "prediction_constrained_properties": lambda: with_labels(
+        pv.PredictionConstrainedVAE, "properties", prior="vamp", likelihood="normal_shared"
+    ),
+    "consistency_constrained": lambda: with_labels(pv.ConsistencyConstrainedVAE),
+    "discriminative": lambda: discriminative(LABELS["classes"]()),
+    "discriminative_properties": lambda: discriminative(LABELS["properties"]()),
+    "discriminative_output": lambda: discriminative(likelihoods.Bernoulli(6)),
+}
+
 VARIANTS = {
     **{f"prior_{name}": lambda name=name: vae(prior=name) for name in PRIORS},
     **{f"posterior_{name}": lambda name=name: vae(posterior=name) for name in POSTERIORS},
@@ -73,22 +144,65 @@ VARIANTS = {
     "conv": lambda: vae(encoder=networks.Conv([4, 6], hidden=[8], activation="tanh")),
     "conv_with_norm": lambda: vae(encoder=networks.Conv([4], hidden=[8], norm="batch")),
     "autoencoder": lambda: pv.Autoencoder(D, likelihoods.Normal(IMAGE), networks.MLP([16])),
+    **WITH_LABELS,
 }
 
 
 def data_for(variant, n=64):
     """Data in the support of a variant's likelihood, with two kinds of datum that a code can tell apart."""
-    kind = (torch.arange(n) % 2).reshape(n, *[1] * len(variant.shape))
-    probabilities = (0.2 + 0.6 * kind).expand(n, *variant.shape)
-    support = variant.likelihood.support
+    return _draws(variant.likelihood.support if variant.explains_data else constraints.real, variant.shape, n)
+
+
+def _draws(support, shape, n):
+    kind = (torch.arange(n) % 2).reshape(n, *[1] * len(shape))
+    probabilities = (0.2 + 0.6 * kind).expand(n, *shape)
     if support is constraints.boolean:
         return torch.bernoulli(probabilities)
     if support is constraints.unit_interval:
-        return 0.5 * torch.rand(n, *variant.shape) + 0.5 * kind
+        return 0.5 * torch.rand(n, *shape) + 0.5 * kind
     if isinstance(support, constraints.integer_interval):
         return torch.distributions.Binomial(support.upper_bound, probabilities).sample()
     assert support is constraints.real, f"no data known for {support}"
-    return 2.0 * kind + 0.5 * torch.randn(n, *variant.shape)
+    return 2.0 * kind + 0.5 * torch.randn(n, *shape)
+
+
+def labels_for(variant, n=64):
+    """A label of each of n data, which says among other things of which kind the datum is."""
+    if isinstance(variant.label, labels.Categorical):
+        index = torch.arange(n)
+        return torch.where(index % 2 == 0, 0, 1 + (index // 2) % 2)
+    if isinstance(variant.label, labels.Normal):
+        return torch.tensor([3.0, -20.0]) + _draws(constraints.real, variant.label.shape, n)
+    return _draws(variant.label.likelihood.support, variant.label.shape, n)
+
+
+def arguments_for(variant, n=64):
+    """Data and labels: of all data, of every second four, or ``None``, as the variant's story has them."""
+    x = data_for(variant, n)
+    if variant.labels == "none":
+        return x, None
+    y = labels_for(variant, n)
+    if variant.labels == "some":
+        y[torch.arange(n) // 4 % 2 == 1] = float("nan") if y.is_floating_point() else -1
+    return x, y
+
+
+def steps_on(variant, x, y=None):
+    """The arguments of model and guide for data and labels."""
+    return variant.program_arguments(*variant.batch(x, y))
+
+
+def pyros_elbo(variant):
+    """The plain ELBO of Pyro's for a variant: the one that sums where the guide enumerates."""
+    with torch.random.fork_rng(), torch.no_grad(), evaluating(variant):
+        trace = poutine.trace(variant.guide).get_trace(*steps_on(variant, *arguments_for(variant, 8)))
+    enumerates = any(site["infer"].get("enumerate") for site in sample_sites(trace))
+    return TraceEnum_ELBO(max_plate_nesting=1) if enumerates else Trace_ELBO()
+
+
+def frozen(variant):
+    """Names of the weights that are not to be trained."""
+    return [name for name, parameter in variant.named_parameters() if not parameter.requires_grad]
 
 
 def randomised(module, scale=0.3):

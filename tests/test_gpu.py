@@ -5,7 +5,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae import data, evaluation
-from tests.family import VARIANTS, data_for
+from tests.family import VARIANTS, arguments_for
 
 pytestmark = [
     pytest.mark.gpu,
@@ -16,12 +16,18 @@ pytestmark = [
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_trains_where_the_device_is_and_answers_there(name):
     variant = VARIANTS[name]()
-    x = data_for(variant, 40)
-    history = pv.fit(variant, x, valid=x, epochs=2, batch_size=16)
+    x, y = arguments_for(variant, 40)
+    history = pv.fit(variant, (x, y), valid=(x, y), epochs=2, batch_size=16)
     assert {p.device.type for p in variant.parameters()} == {"cuda"}
     assert torch.tensor(history["elbo"]).isfinite().all()
-    assert variant.reconstruct(x).device.type == "cuda"
-    assert evaluation.elbo(variant, x).elbo.device.type == "cuda"
+    assert not variant.has_code or variant.reconstruct(x, y).device.type == "cuda"
+    assert not variant.predicts or variant.predict(x).sample().device.type == "cuda"
+    assert evaluation.elbo(variant, x, y).elbo.device.type == "cuda"
+    if variant.explains_data and not isinstance(variant, pv.Autoencoder):
+        generated = variant.generate(3, y[0]) if variant.labels == "all" else variant.generate(3)
+        assert generated.device.type == "cuda"
+    if not (variant.model.parts_without_density() + variant.guide.parts_without_density()):
+        assert evaluation.log_likelihood(variant, x, y, num_samples=2).device.type == "cuda"
 
 
 def test_elbo_and_log_likelihood_are_those_of_the_cpu(digits):

@@ -14,18 +14,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["KINDS", "Argument", "Entry", "entries", "function", "kind_of", "suggest"]
+__all__ = ["KINDS", "Argument", "Entry", "entries", "exported", "function", "kind_of", "suggest"]
 
 KINDS = {
     "variants": ("pyro_vae.variants", "Variant"),
     "priors": ("pyro_vae.priors", "Prior"),
+    "labels": ("pyro_vae.labels", "Label"),
     "likelihoods": ("pyro_vae.likelihoods", "Likelihood"),
     "posteriors": ("pyro_vae.posteriors", "Posterior"),
     "networks": ("pyro_vae.networks", "Network"),
-    "objectives": ("pyro_vae.objectives", "TraceMeanField_ELBO"),
+    "classifiers": ("pyro_vae.classifiers", "Classifier"),
+    "objectives": ("pyro_vae.objectives", r"\w+ELBO"),
     "schedules": ("pyro_vae.objectives", "Schedule"),
 }
-"""Each kind: the package that exports its members, and the base class of all of them."""
+"""Each kind: the package that exports its members, and the base class of all of them (a pattern: objectives come from
+several of Pyro's)."""
 
 _ROOT = Path(__file__).parents[1]
 _Class = tuple[str, ast.ClassDef]
@@ -81,7 +84,8 @@ def _find(module: str, name: str) -> tuple[str, ast.ClassDef | ast.FunctionDef] 
     return None
 
 
-def _exported(module: str) -> list[str]:
+def exported(module: str) -> list[str]:
+    """The names in ``__all__`` of a module."""
     for node in _tree(module).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return list(ast.literal_eval(node.value))
@@ -108,19 +112,19 @@ def entries(kind: str) -> list[Entry]:
     """
     package, base = KINDS[kind]
     found = []
-    for name in _exported(package):
+    for name in exported(package):
         place = _find(package, name)
         if place is None or not isinstance(place[1], ast.ClassDef) or name == base:
             continue
         lineage = list(_lineage(place[0], place[1]))
         bases = {cls.name for _, cls in lineage[1:]} | {ast.unparse(b) for _, cls in lineage for b in cls.bases}
-        if base in bases:
+        if any(re.fullmatch(base, each) for each in bases):
             found.append(_entry(f"{_shortest(package, name)}.{name}", lineage))
     return sorted(found, key=lambda entry: entry.name)
 
 
 def _shortest(package: str, name: str) -> str:
-    return "pyro_vae" if name in _exported("pyro_vae") else package
+    return "pyro_vae" if name in exported("pyro_vae") else package
 
 
 def _entry(path: str, lineage: list[_Class]) -> Entry:
@@ -150,9 +154,15 @@ def kind_of(annotation: str) -> str | None:
     Example:
         >>> kind_of("Network | None"), kind_of("float | Schedule"), kind_of("PyroELBO | None"), kind_of("int")
         ('networks', 'schedules', 'objectives', None)
+        >>> kind_of("Label | Likelihood"), kind_of("int | Categorical"), kind_of("VAE")
+        ('labels', 'labels', 'variants')
     """
     for kind, (_, base) in KINDS.items():
         if re.search(rf"\b{base}\b", annotation):
+            return kind
+    named = set(re.findall(r"\w+", annotation))
+    for kind in ("labels", "variants"):  # of which one in particular may be asked for
+        if named & set(exported(KINDS[kind][0])):
             return kind
     return "objectives" if "ELBO" in annotation else None
 

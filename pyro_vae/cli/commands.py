@@ -15,14 +15,16 @@ from rich.console import Console
 
 from pyro_vae.cli.catalogue import KINDS, entries
 from pyro_vae.cli.datasets import evaluated
+from pyro_vae.cli.explain import pyro_objectives
 from pyro_vae.cli.options import Request, parse
 from pyro_vae.cli.output import print_numbers, print_table, summary_line
 from pyro_vae.cli.parsers import parser_of
 from pyro_vae.cli.runs import open_run
 from pyro_vae.data import available
-from pyro_vae.errors import CheckpointError, ConfigurationError, DataError
+from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, check_choice
 from pyro_vae.files import make_folder
-from pyro_vae.report.numbers import numbers
+from pyro_vae.randomness import seeded
+from pyro_vae.report.numbers import Numbers, numbers
 from pyro_vae.training import History
 from pyro_vae.training import fit as fit_variant
 from pyro_vae.variants import Variant
@@ -86,7 +88,7 @@ def fit(argv: list[str]) -> None:
     variant, _ = _train(request)
     test = evaluated(request.dataset, request.values["transform"]).test
     if len(test):
-        print(summary_line(variant, test.x))
+        print(summary_line(variant, test))
     print(f"next: pyro-vae report {request.folder} (or evaluate, generate, show)")
 
 
@@ -105,7 +107,7 @@ def demo(argv: list[str]) -> None:
     variant, history = _train(request)
     dataset = evaluated(request.dataset, request.values["transform"])
     page = request.folder / "report.html"
-    found = numbers(variant, dataset.test.x, num_samples=500, max_data=500)
+    found = numbers(variant, dataset.test, num_samples=500, max_data=500)
     write(variant, dataset, page, history, configuration=request.as_yaml(), found=found)
     print_numbers(found)
     print("swap the prior, and everything changes with it: pyro-vae demo --prior=Vamp --prior.components=50")
@@ -137,7 +139,7 @@ def evaluate(argv: list[str]) -> None:
     split = getattr(dataset, options.split)
     if not len(split):
         raise DataError(f"{dataset.name} has no {options.split} data")
-    found = numbers(run.variant, split.x, num_samples=options.num_samples, max_data=options.max_data, seed=options.seed)
+    found = numbers(run.variant, split, num_samples=options.num_samples, max_data=options.max_data, seed=options.seed)
     print(f"{run.path} on {len(split):,} {options.split} data of {dataset.name}")
     print_numbers(found)
     if options.json:
@@ -150,14 +152,35 @@ def evaluate(argv: list[str]) -> None:
             "unit": "nats per datum",
             "notes": found.notes,
         }
-        for row in found.rows.values():
-            content[row.name] = {
-                "mean": row.mean,
-                "standard_error": row.standard_error,
-                "bits_per_dimension": row.bits_per_dimension,
-                "data": row.data,
-            }
+        content |= _as_json(found)
         Path(options.json).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _as_json(found: Numbers) -> dict[str, Any]:
+    """Each number by its name; what is not known (NaN) is null."""
+    rows = {
+        row.name: {
+            "label": row.label,
+            "mean": row.mean,
+            "standard_error": row.standard_error,
+            "bits_per_dimension": row.bits_per_dimension,
+            "data": row.data,
+        }
+        for row in found.rows.values()
+    }
+    scores = {
+        score.name: {
+            "unit": "of the label" if score.name.startswith("mean") else "share of data",
+            "mean": score.mean,
+            "standard_error": score.standard_error,
+            "data": score.data,
+        }
+        for score in found.scores.values()
+    }
+    return {
+        name: {key: None if value != value else value for key, value in content.items()}
+        for name, content in (rows | scores).items()
+    }
 
 
 def generate(argv: list[str]) -> None:
@@ -170,14 +193,14 @@ def generate(argv: list[str]) -> None:
     if out.suffix in pictures and options.draw:
         raise ConfigurationError("--draw writes numbers, so --out must end in .npy, .npz or .pt")
     run = open_run(options.run, options.weights)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(options.seed)
+    y = _label(run.variant, options.y)
+    with seeded(options.seed, run.variant.device):
         if out.suffix in pictures:
             from pyro_vae import plots
 
-            plots.samples(run.variant, options.n).savefig(out, dpi=160)
+            plots.samples(run.variant, options.n, y=y).savefig(out, dpi=160)
         else:
-            x = run.variant.generate(options.n, mean=not options.draw).cpu()
+            x = run.variant.generate(options.n, y, mean=not options.draw).cpu()
             if out.suffix == ".pt":
                 torch.save(x, out)
             elif out.suffix == ".npz":
@@ -185,6 +208,25 @@ def generate(argv: list[str]) -> None:
             else:
                 np.save(out, x.numpy())
     print(f"{options.n} {'draws' if options.draw else 'means'} in {out}")
+
+
+def _label(variant: Variant, text: str | None) -> Any:
+    """The label that ``--y`` names: a class, or properties with commas between them.
+
+    Raises:
+        ConfigurationError: when it names none, or there must be one and is not.
+    """
+    if text is None:
+        if variant.labels == "all" and variant.generates_from_label:
+            raise ConfigurationError(f"{type(variant).__name__} generates data for a given label: --y 3")
+        return None
+    try:
+        values = [float(value) for value in text.split(",")]
+    except ValueError:
+        raise ConfigurationError(f"--y {text}: wanted a class, as in --y 3, or properties, as in --y 1.5,20") from None
+    if variant.label is None or variant.label.shape or len(values) > 1:
+        return values
+    return int(values[0]) if values[0].is_integer() else values[0]
 
 
 def report(argv: list[str]) -> None:
@@ -208,14 +250,19 @@ def report(argv: list[str]) -> None:
 
 
 def list_all(argv: list[str]) -> None:
-    """Print what there is to choose from."""
-    if argv:
-        raise ConfigurationError(f"list takes no options, got {argv[0]}")
+    """Print what there is to choose from, all of it or one kind."""
+    kinds = [*KINDS, "data"]
+    if argv[1:] or (argv and argv[0].startswith("-")):
+        raise ConfigurationError(f"list takes one kind ({', '.join(kinds)}), got {' '.join(argv)}")
     console = Console()
-    for kind in KINDS:
+    for kind in kinds if not argv else [check_choice("kind", argv[0], kinds)]:
+        if kind == "data":
+            print_table(console, "data", ("name", "what it is"), [*available().items()])
+            continue
         rows = [(e.name, ", ".join(a.name for a in e.arguments if a.name != "shape"), e.summary) for e in entries(kind)]
+        if kind == "objectives":
+            rows += [(name, "", "Pyro's own") for name in pyro_objectives() if name not in {row[0] for row in rows}]
         print_table(console, kind, ("name", "options", "what it is"), rows)
-    print_table(console, "data sets", ("name", "what it is"), [*available().items()])
 
 
 def _hyphened(argv: list[str]) -> list[str]:

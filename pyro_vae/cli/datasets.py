@@ -6,14 +6,15 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from pyro_vae import data
 from pyro_vae.data import Dataset, Split
-from pyro_vae.errors import check_choice
+from pyro_vae.errors import ConfigurationError, check_choice
+from pyro_vae.randomness import seeded
+from pyro_vae.variants import Variant
 
-__all__ = ["TRANSFORMS", "evaluated", "load"]
+__all__ = ["TRANSFORMS", "evaluated", "load", "with_labels"]
 
 TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {"binarize": data.binarize, "threshold": data.threshold}
 
@@ -33,6 +34,25 @@ def load(name: str, root: str | None = None, transform: str | None = None) -> Da
     return dataset if transform is None else dataclasses.replace(dataset, kind="binary")
 
 
+def with_labels(dataset: Dataset, cls: type[Variant], n: int | None, seed: int) -> Dataset:
+    """The data set with only ``n`` of the training split's labels left.
+
+    A variant that needs the label of every datum is left with those ``n`` data.
+
+    Raises:
+        ConfigurationError: when there are not so many labels, or the variant has none in its story.
+    """
+    if n is None:
+        return dataset
+    if cls.labels == "none":
+        raise ConfigurationError(f"--labels {n}: {cls.__name__} has no labels in its story")
+    try:
+        train = data.labelled_subset(dataset.train, n, seed=seed)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"--labels {n}: {error}") from None
+    return dataclasses.replace(dataset, train=train if cls.labels == "some" else train[train.labelled])
+
+
 def evaluated(dataset: Dataset, transform: str | None, seed: int = 0) -> Dataset:
     """The data set with its values transformed once, as numbers and pictures should see it."""
     if transform is None:
@@ -42,7 +62,6 @@ def evaluated(dataset: Dataset, transform: str | None, seed: int = 0) -> Dataset
     def changed(split: Split) -> Split:
         return Split(change(split.x), split.y)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         train, valid, test = changed(dataset.train), changed(dataset.valid), changed(dataset.test)
     return dataclasses.replace(dataset, train=train, valid=valid, test=test)

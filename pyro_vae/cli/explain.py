@@ -12,7 +12,7 @@ import pyro.infer
 from pyro_vae.cli.catalogue import entries, kind_of, suggest
 from pyro_vae.training import fit
 
-__all__ = ["explain"]
+__all__ = ["explain", "pyro_objectives"]
 
 _TYPES = {
     "int": "a whole number",
@@ -80,6 +80,17 @@ def _not_accepted(name: str, keys: list[str], path: str | None, options: list[st
 _BASES = ("Prior", "Likelihood", "Posterior", "Network", "Schedule", "ELBO")
 
 
+def pyro_objectives() -> list[str]:
+    """Pyro's own objectives, without the compiled ones, which do not work with these programs.
+
+    Example:
+        >>> "Trace_ELBO" in pyro_objectives(), "JitTrace_ELBO" in pyro_objectives()
+        (True, False)
+    """
+    found = vars(pyro.infer).items()
+    return [n for n, v in found if isinstance(v, type) and issubclass(v, pyro.infer.ELBO) and not n.startswith("Jit")]
+
+
 def _unknown_class(option: str, value: str, cls: Any, argument: str) -> str:
     """The message for a value that names no class which the argument takes."""
     own, ours = inspect.signature(cls.__init__).parameters, inspect.signature(fit).parameters
@@ -88,7 +99,6 @@ def _unknown_class(option: str, value: str, cls: Any, argument: str) -> str:
     kind = kind_of(annotation)
     names = [entry.name for entry in entries(kind)] if kind else []
     if kind == "objectives":
-        exported = vars(pyro.infer).items()
-        names += [n for n, v in exported if isinstance(v, type) and issubclass(v, pyro.infer.ELBO) and n not in names]
+        names += [name for name in pyro_objectives() if name not in names]
     number = "a number or one of " if "float" in annotation else ""
     return f"{option}={value} is unknown{suggest(value, names)} ({number}{', '.join(sorted(names))})"

@@ -6,7 +6,7 @@ import re
 import shutil
 import textwrap
 
-from pyro_vae.cli.catalogue import Argument, Entry, entries, function, kind_of, suggest
+from pyro_vae.cli.catalogue import KINDS, Argument, Entry, entries, function, kind_of, suggest
 from pyro_vae.errors import ConfigurationError
 
 __all__ = ["of", "overview"]
@@ -23,7 +23,7 @@ commands:
   evaluate  ELBO, reconstruction, KL and log p(x) of a run
   generate  new data from a run, as a picture or as numbers
   report    one self-contained HTML page on a run
-  list      the variants, parts and data sets there are
+  list      the variants, parts and data sets there are; pyro-vae list priors lists one kind
 
 pyro-vae COMMAND --help tells more; pyro-vae fit VAE --help lists every option of a variant and its parts.
 Errors are one line; PYRO_VAE_DEBUG=1 shows tracebacks.  PYRO_VAE_DATA names the folder with data sets."""
@@ -45,6 +45,7 @@ _OWN = [
     ("--data NAME", "the data set (digits); pyro-vae list names them"),
     ("--root FOLDER", "where its files are"),
     ("--transform NAME", "binarize (drawn anew for each batch) or threshold"),
+    ("--labels N", "keep N labels of the training data, as many of each class; all if not given"),
     ("--folder FOLDER", "where to write checkpoints, history.csv and run.yaml; runs/VARIANT-DATA if not given"),
     ("--resume", "go on with the run in the folder; --folder FOLDER --resume alone is enough"),
 ]
@@ -53,6 +54,9 @@ _OWN = [
 _DEFAULTS = {
     "priors": "StandardNormal(8)",
     "likelihoods": "by the data: Bernoulli, ContinuousBernoulli or Normal",
+    "labels": "by the data: Categorical or Normal",
+    "classes": "those of the data",
+    "variants": "",
     "size": "8",
     "epochs": "30",
 }
@@ -66,7 +70,9 @@ def overview() -> str:
 def of(command: str, words: list[str]) -> str:
     """The help of a command; ``words`` may name a variant, whose options are then listed."""
     if command == "list":
-        return "usage: pyro-vae list\n\nThe variants, parts and data sets there are, each with a line on what it is."
+        kinds = f"KIND is one of {', '.join((*KINDS, 'data'))}; without it all are listed."
+        told = "The variants, parts and data sets there are, each with a line on what it is."
+        return "\n".join(["usage: pyro-vae list [KIND]", "", told, *_wrap(kinds, 0)])
     if command not in _USAGE:
         from pyro_vae.cli.parsers import parser_of
 
@@ -98,7 +104,7 @@ def _variant(variant: Entry) -> list[str]:
     for argument in variant.arguments:
         lines += _argument(argument)
         kind = kind_of(argument.annotation)
-        if kind is not None:
+        if kind is not None and kind != "variants":  # of which the command line takes runs
             kinds.setdefault(kind, []).append(f"--{argument.name}")
     for kind, options in kinds.items():
         shown = [(entry, [a for a in entry.arguments if a.name != "shape"]) for entry in entries(kind)]
@@ -115,12 +121,14 @@ def _argument(argument: Argument) -> list[str]:
     wanted = re.sub(r" \| None$", "", argument.annotation)
     wanted = re.sub(r"\b(torch\.\w+|os\.PathLike\[str\])", "", wanted).strip(" |")
     if kind is not None:
-        wanted = "NUMBER|CLASS" if "float" in wanted else "NAME|CLASS" if "str" in wanted else "CLASS"
+        number = "float" in wanted or re.search(r"\bint\b", wanted)
+        wanted = "NUMBER|CLASS" if number else "NAME|CLASS" if "str" in wanted else "CLASS"
+        wanted = "RUN" if kind == "variants" else wanted
     plain = {"int": "N", "float": "NUMBER", "str": "NAME", "bool | str": "NAME"}
     value = "" if wanted == "bool" else f" {plain.get(wanted, wanted)}"
     default = argument.default if argument.default not in (None, "None", "False") else None
     if argument.default is None:  # required by the constructor, but not here
-        default = _DEFAULTS.get(kind or argument.name)
+        default = _DEFAULTS.get(argument.name) or _DEFAULTS.get(kind or "")
     shown = f" ({default.strip(chr(39))})" if default else ""
     return _row(f"--{argument.name}{value}", argument.help + shown)
 

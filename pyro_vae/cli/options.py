@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import itertools
 import pydoc
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from pyro_vae.cli.catalogue import entries, kind_of, suggest
-from pyro_vae.cli.datasets import TRANSFORMS, load
+from pyro_vae.cli.datasets import TRANSFORMS, load, with_labels
+from pyro_vae.cli.defaults import check_possible, part_defaults, required, runs_wanted
 from pyro_vae.cli.explain import explain
+from pyro_vae.cli.plain import minimal, numbers, option, plain, read_yaml, underscored
+from pyro_vae.cli.runs import open_run
 from pyro_vae.configured import build
 from pyro_vae.data import Dataset
 from pyro_vae.errors import ConfigurationError
+from pyro_vae.randomness import seeded
 from pyro_vae.training import fit
 from pyro_vae.variants import Variant
 
 __all__ = ["Request", "parse", "variant_class"]
 
-SIZE = 8
-"""Latent dimensions where none are asked for."""
-
-LIKELIHOODS = {"binary": "Bernoulli", "grey": "ContinuousBernoulli", "real": "Normal"}
-"""By the kind of the data."""
-
-_OWN = ("data", "root", "transform", "folder", "resume")  # options that are no argument of one constructor
+_OWN = ("data", "root", "transform", "labels", "folder", "resume")  # options that are no argument of one constructor
 
 
 @dataclass
@@ -42,7 +37,7 @@ class Request:
     Attributes:
         values: every option with its value, as plain data.
         cls: the variant's class.
-        dataset: loaded and transformed as the options say.
+        dataset: loaded, with as many labels as the options say.
     """
 
     values: dict[str, Any]
@@ -52,22 +47,25 @@ class Request:
     @property
     def folder(self) -> Path:
         """Where the run is written."""
-        name = f"{self.values['variant'].rpartition('.')[2]}-{self.values['data']}".lower()
-        return Path(self.values["folder"] or Path("runs", name))
+        return Path(self.values["folder"] or _default_folder(self.values["variant"], self.values["data"]))
 
     def variant(self) -> Variant:
         """The variant, with starting weights that depend on the seed alone."""
-        names = inspect.signature(self.cls.__init__).parameters
-        arguments = {name: _minimal(self.values[name]) for name in names if self.values.get(name) is not None}
+        arguments = {}
+        for name, parameter in inspect.signature(self.cls.__init__).parameters.items():
+            value = self.values.get(name)
+            if value is not None and plain(value) != plain(numbers(parameter.default)):
+                arguments[name] = minimal(value)
+        for name in runs_wanted(self.cls):
+            arguments[name] = open_run(arguments[name]).variant
         path = f"{self.cls.__module__}.{self.cls.__qualname__}"
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.values["seed"])
+        with seeded(self.values["seed"]):
             return build({"class_path": path, "init_args": arguments})
 
     def fit_arguments(self) -> dict[str, Any]:
         """Keyword arguments for :func:`pyro_vae.fit`."""
         names = _fit_parameters()
-        arguments = {name: build(_minimal(self.values[name])) for name in names if name in self.values}
+        arguments = {name: build(minimal(self.values[name])) for name in names if name in self.values}
         transform = self.values["transform"]
         return {
             **arguments,
@@ -82,7 +80,7 @@ class Request:
         Left out is what belongs to one invocation (where to write, whether to resume) and what the data say
         (the likelihood's shape).
         """
-        kept = {k: _plain(v) for k, v in self.values.items() if v is not None and k not in ("folder", "resume")}
+        kept = {k: plain(v) for k, v in self.values.items() if v is not None and k not in ("folder", "resume")}
         return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
 
@@ -117,14 +115,11 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
     Raises:
         ConfigurationError: one line that says what is wrong and what would be right.
     """
-    argv = [_underscored(word) for word in argv]
+    argv = [underscored(word) for word in argv]
     name, rest = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else (None, argv)
-    file = _option(rest, "config")
-    folder = _option(rest, "folder")
-    if name is None and file is None and folder is not None and "--resume" in rest:
-        file = str(Path(folder, "run.yaml"))
-        rest = ["--config", file, *rest]
-    written = _read_yaml(file)
+    rest = _resuming(command, name, rest)
+    file = option(rest, "config")
+    written = read_yaml(file)
     given = defaults or {}
     name = name or written.get("variant") or given.get("variant")
     if not isinstance(name, str):
@@ -132,15 +127,18 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
         raise ConfigurationError(f"name a variant ({names}): pyro-vae {command} VAE, or give --config FILE")
     cls = variant_class(name)
 
-    def chosen(option: str, default: Any = None) -> Any:
-        return _option(rest, option) or written.get(option) or given.get(option) or default
+    def chosen(name: str, default: Any = None) -> Any:
+        return option(rest, name) or written.get(name) or given.get(name) or default
 
     dataset = load(chosen("data", "digits"), chosen("root"), chosen("transform"))
+    check_possible(cls, dataset)
     parser, linked = _parser(command, cls, dataset)
-    for option in linked:
-        if _option(rest, option) is not None:
-            raise ConfigurationError(f"--{option} is not for you to give: the data set says what shape its data have")
-    filled = {"data": "digits", "epochs": 30, **_part_defaults(cls, dataset.kind), **given, "variant": name}
+    for each in linked:
+        if option(rest, each) is not None:
+            raise ConfigurationError(f"--{each} is not for you to give: the data set says what shape its data have")
+    filled = {"data": "digits", "epochs": 30, **part_defaults(cls, dataset), **given, "variant": name}
+    if any(word.startswith("--objective.") for word in rest):  # options of the default objective, unless one is named
+        filled.setdefault("objective", {"class_path": "pyro_vae.objectives.ELBO"})
     known = _known_options(cls)
     try:
         with warnings.catch_warnings():
@@ -149,12 +147,56 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
             parsed = parser.parse_args(rest)
     except ArgumentError as error:
         raise ConfigurationError(explain(str(error), cls, known)) from None
-    values = {k: _numbers(v) for k, v in parsed.as_dict().items() if k not in ("config", "print_config")}
+    values = {k: numbers(v) for k, v in parsed.as_dict().items() if k not in ("config", "print_config")}
     if name in argv[:1]:
         values["variant"] = name  # the word on the command line outdoes the file
     if file is not None and values["folder"] is None and values["resume"]:
         values["folder"] = str(Path(file).parent)
-    return Request(values, cls, dataset)
+    _check(cls, values)
+    return Request(values, cls, with_labels(dataset, cls, values["labels"], values["seed"]))
+
+
+def _resuming(command: str, name: str | None, rest: list[str]) -> list[str]:
+    """The words, with the ``run.yaml`` of a run that is to be resumed: its options hold unless others are typed.
+
+    Raises:
+        ConfigurationError: when the run is one of another variant than the one named.
+    """
+    if "--resume" not in rest or option(rest, "config") is not None:
+        return rest
+    folder = option(rest, "folder")
+    if folder is None and name is not None and command == "fit":
+        folder = str(_default_folder(name, option(rest, "data") or "digits"))
+    file = Path(folder or "", "run.yaml")
+    if folder is None or (name is not None and not file.is_file()):  # nothing to resume yet
+        return rest
+    began_as = read_yaml(str(file)).get("variant")
+    if name is not None and began_as != name:
+        raise ConfigurationError(f"the run in {folder!r} is one of {began_as}, not of {name}; leave the name out")
+    return ["--config", str(file), *rest]
+
+
+def _default_folder(variant: str, data: str) -> Path:
+    return Path("runs", f"{variant.rpartition('.')[2]}-{data}".lower())
+
+
+def _check(cls: type[Variant], values: dict[str, Any]) -> None:
+    """Check what the parser cannot know.
+
+    Raises:
+        ConfigurationError: without a run that the variant is built on, and for objectives that cannot work.
+    """
+    for name in runs_wanted(cls):
+        if values[name] is None:
+            raise ConfigurationError(
+                f"{cls.__name__} is built on a trained {required(cls)[name]}: give the folder of its run, --{name} RUN"
+            )
+    objective = (values.get("objective") or {}).get("class_path", "").rpartition(".")[2]
+    if objective.startswith("Jit"):
+        raise ConfigurationError(
+            f"--objective={objective}: Pyro's compiled objectives do not work with these programs; "
+            f"use --objective={objective.removeprefix('Jit')}"
+        )
 
 
 def _parser(command: str, cls: type[Variant], dataset: Dataset) -> tuple[ArgumentParser, list[str]]:
@@ -162,10 +204,12 @@ def _parser(command: str, cls: type[Variant], dataset: Dataset) -> tuple[Argumen
     parser.add_argument("--config", action="config")
     parser.add_argument("--variant", type=str)
     parser.add_argument("--data", type=str, default="digits")
-    for option in ("root", "transform", "folder"):
-        parser.add_argument(f"--{option}", type=str | None, default=None)
+    runs = runs_wanted(cls)
+    for name in ("root", "transform", "folder", *runs):
+        parser.add_argument(f"--{name}", type=str | None, default=None)
+    parser.add_argument("--labels", type=int | None, default=None)
     parser.add_argument("--resume", action="store_true")
-    parser.add_class_arguments(cls, fail_untyped=False)
+    parser.add_class_arguments(cls, fail_untyped=False, skip=set(runs))
     flags = [name for name, parameter in _fit_parameters().items() if parameter.annotation in (bool, "bool")]
     skipped = {*inspect.signature(fit).parameters} - {*_fit_parameters()}
     parser.add_function_arguments(fit, skip={*skipped, *flags}, fail_untyped=False)
@@ -176,6 +220,9 @@ def _parser(command: str, cls: type[Variant], dataset: Dataset) -> tuple[Argumen
         if kind_of(str(parameter.annotation)) == "likelihoods":
             parser.link_arguments("data", f"{name}.init_args.shape", compute_fn=lambda _: shape)
             linked.append(f"{name}.shape")
+        elif name == "shape":
+            parser.link_arguments("data", name, compute_fn=lambda _: shape)
+            linked.append(name)
     return parser, linked
 
 
@@ -191,101 +238,3 @@ def _fit_parameters() -> dict[str, inspect.Parameter]:
 
 def _known_options(cls: type[Variant]) -> list[str]:
     return [*list(inspect.signature(cls.__init__).parameters)[1:], *_fit_parameters(), *_OWN, "variant", "config"]
-
-
-def _part_defaults(cls: type[Variant], kind: str) -> dict[str, Any]:
-    """Values for the arguments that a constructor requires."""
-    found: dict[str, Any] = {}
-    for name, parameter in inspect.signature(cls.__init__).parameters.items():
-        if parameter.default is not parameter.empty:
-            continue
-        wanted = kind_of(str(parameter.annotation))
-        if wanted == "priors":
-            found[name] = {"class_path": "pyro_vae.priors.StandardNormal", "init_args": {"size": SIZE}}
-        elif wanted == "likelihoods" and kind in LIKELIHOODS:
-            found[name] = {"class_path": f"pyro_vae.likelihoods.{LIKELIHOODS[kind]}"}
-        elif name == "size":
-            found[name] = SIZE
-    return found
-
-
-def _underscored(word: str) -> str:
-    """``--batch-size=3`` as ``--batch_size=3``: both spellings are taken."""
-    name, equals, value = word.partition("=")
-    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else word
-
-
-def _option(argv: list[str], name: str) -> str | None:
-    """The last value given to an option, before any real parsing."""
-    found = None
-    for word, following in itertools.zip_longest(argv, argv[1:]):
-        if word.startswith(f"--{name}="):
-            found = word.partition("=")[2]
-        elif word == f"--{name}":
-            found = following
-    return found
-
-
-def _read_yaml(path: str | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    if not Path(path).is_file():
-        raise ConfigurationError(f"there is no configuration file {path!r}")
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path!r} is no YAML file: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path!r} holds no options; wanted lines such as 'variant: VAE'")
-    return content
-
-
-def _is_part(value: Any) -> bool:
-    return isinstance(value, dict) and "class_path" in value
-
-
-def _parameters(part: dict[str, Any]) -> dict[str, inspect.Parameter]:
-    cls: Any = pydoc.locate(part["class_path"])
-    return dict(inspect.signature(cls.__init__).parameters)
-
-
-def _arguments(part: dict[str, Any]) -> dict[str, Any]:
-    return part.get("init_args") or {}
-
-
-def _numbers(value: Any) -> Any:
-    """Numbers that were read as text because the argument takes text too (``scale: str | float``)."""
-    if not _is_part(value):
-        return value
-    parameters, arguments = _parameters(value), {}
-    for name, argument in _arguments(value).items():
-        if isinstance(argument, str) and "float" in str(parameters[name].annotation):
-            with contextlib.suppress(ValueError):
-                argument = float(argument)
-        arguments[name] = _numbers(argument)
-    return {"class_path": value["class_path"], "init_args": arguments}
-
-
-def _minimal(value: Any) -> Any:
-    """A part without the arguments that are as its constructor has them, so that its repr stays short."""
-    if not _is_part(value):
-        return value
-    parameters = _parameters(value)
-    return {
-        "class_path": value["class_path"],
-        "init_args": {
-            name: _minimal(argument)
-            for name, argument in _arguments(value).items()
-            if name not in parameters or _plain(argument) != _plain(parameters[name].default)
-        },
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Lists for tuples, and no shape of data."""
-    if _is_part(value):
-        arguments = {k: _plain(v) for k, v in _arguments(value).items() if v is not None and k != "shape"}
-        return {"class_path": value["class_path"], **({"init_args": arguments} if arguments else {})}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
+from pyro_vae.data import Split
 from pyro_vae.evaluation import elbo
+from pyro_vae.randomness import seeded
 from pyro_vae.report.numbers import Numbers
 from pyro_vae.variants import Variant
 
@@ -18,13 +18,10 @@ __all__ = ["print_numbers", "print_table", "summary_line"]
 
 
 def print_table(console: Console, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table with a title; the last column takes the room that is left."""
+    """A table with a title; the first column is never cut, the others are folded."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(header):
-        last = position == len(header) - 1
-        table.add_column(
-            name, style="bold" if position == 0 else "", overflow="fold", ratio=1 if last else None, no_wrap=not last
-        )
+        table.add_column(name, style="bold" if position == 0 else "", overflow="fold", no_wrap=position == 0)
     for row in rows:
         table.add_row(*(cell.replace("[", "\\[") for cell in row))
     console.print(table)
@@ -46,14 +43,28 @@ def print_numbers(found: Numbers) -> None:
         )
     console = Console(highlight=False)
     console.print(table)
+    if found.scores:
+        console.print(_scores(found))
     for note in found.notes:
         console.print(note, markup=False)
 
 
-def summary_line(variant: Variant, x: Tensor) -> str:
-    """ELBO and its two terms on test data, in one line."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # the same run prints the same line
-        terms = elbo(variant, x)
+def _scores(found: Numbers) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("predictions")
+    for name in ("", "standard error", "data"):
+        table.add_column(name, justify="right")
+    for score in found.scores.values():
+        error = f"{score.standard_error:,.4f}" if score.standard_error == score.standard_error else ""
+        table.add_row(score.label, f"{score.mean:,.4f}", error, f"{score.data:,}")
+    return table
+
+
+def summary_line(variant: Variant, test: Split) -> str:
+    """ELBO and its two terms on test data, and how good predictions of their labels are, in one line."""
+    with seeded(0, variant.device):  # the same run prints the same line
+        terms = elbo(variant, test)
+        scores = variant.score(test)
     values = ", ".join(f"{name} {value.mean().item():,.3f}" for name, value in zip(terms._fields, terms, strict=True))
-    return f"test: {values} (nats per datum)"
+    shown = "".join(f"; {name.replace('_', ' ')} {value:,.3f}" for name, value in scores.items())
+    return f"test: {values} (nats per datum){shown}"

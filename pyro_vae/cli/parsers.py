@@ -40,6 +40,7 @@ def _generate(parser: _Parser) -> None:
     parser.add_argument(
         "--out", default="samples.png", metavar="FILE", help=".png (or .svg, .pdf): a picture; .npy, .npz, .pt: numbers"
     )
+    parser.add_argument("--y", metavar="LABEL", help="for which label: a class, or properties with commas between them")
     parser.add_argument("--draw", action="store_true", help="draw x too, instead of the mean E[x | z] of each code")
 
 
@@ -52,7 +53,10 @@ def _report(parser: _Parser) -> None:
 
 
 _COMMANDS = {
-    "evaluate": (_evaluate, "ELBO, reconstruction, KL and log p(x) of a trained run, with standard errors."),
+    "evaluate": (
+        _evaluate,
+        "ELBO, reconstruction, KL and log p(x) of a trained run, with standard errors; how well it predicts labels.",
+    ),
     "generate": (_generate, "New data from a trained run: codes from its prior, data from its likelihood."),
     "report": (_report, "One self-contained HTML page on a trained run."),
 }

@@ -13,21 +13,28 @@ Example:
     Split(x=(1257, 1, 8, 8) float32, y=(1257,) int64, 100 labelled)
 """
 
+from pyro_vae.data.affine import RandomAffine
 from pyro_vae.data.convert import as_split
 from pyro_vae.data.files import DataCorrupted, DataNotFound
+from pyro_vae.data.quadrants import Quadrants
 from pyro_vae.data.registry import available, load
 from pyro_vae.data.split import Dataset, Split
+from pyro_vae.data.strokes import STROKE_PROPERTIES, stroke_properties
 from pyro_vae.data.transforms import binarize, labelled_subset, threshold
 
 __all__ = [
+    "STROKE_PROPERTIES",
     "DataCorrupted",
     "DataNotFound",
     "Dataset",
+    "Quadrants",
+    "RandomAffine",
     "Split",
     "as_split",
     "available",
     "binarize",
     "labelled_subset",
     "load",
+    "stroke_properties",
     "threshold",
 ]

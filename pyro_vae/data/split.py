@@ -20,7 +20,7 @@ class Split:
     Arguments:
         x: The data, shape (N, \*event).
         y: None, integer classes of shape (N,) with -1 where the label is missing, or reals of shape (N, P)
-            with NaN where missing.
+            with NaN where missing; images to be predicted have shape (N, \*event).
 
     Raises:
         TypeError: if `x` or `y` is no tensor (:func:`as_split` converts), or `y` is boolean or complex.
@@ -52,10 +52,9 @@ class Split:
             return
         if self.y.dtype == torch.bool or self.y.is_complex():
             raise TypeError(f"y must hold integer classes or reals, got {self.y.dtype}")
-        wanted = 2 if self.y.is_floating_point() else 1
-        if self.y.ndim != wanted:
+        if self.y.ndim < 2 if self.y.is_floating_point() else self.y.ndim != 1:
             raise ValueError(
-                "y must be integer classes of shape (N,) or reals of shape (N, P), "
+                "y must be integer classes of shape (N,) or reals of shape (N, P), or such as x of shape (N, *event), "
                 f"got {self.y.dtype} of shape {tuple(self.y.shape)}"
             )
         if len(self.y) != len(self.x):
@@ -74,7 +73,7 @@ class Split:
         """Boolean mask of shape (N,): True where the label is present, all False without `y`."""
         if self.y is None:
             return torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
-        return ~self.y.isnan().any(-1) if self.y.is_floating_point() else self.y >= 0
+        return ~self.y.flatten(1).isnan().any(-1) if self.y.is_floating_point() else self.y >= 0
 
     def __getitem__(self, index: Any) -> Split:
         """The rows chosen by a slice, a boolean mask or a vector of indices (tensor, array or list)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -31,7 +31,13 @@ class Label(Part):
     input_shape: Shape
     """Event shape of what a network sees of y."""
 
-    infer: dict[str, Any]
+    classes: int | None = None
+    """Number of classes; ``None`` where labels are no classes."""
+
+    holds_statistics = False
+    """Whether it keeps numbers of a variant's data, so that it cannot serve two."""
+
+    infer: ClassVar[dict[str, Any]]
     """How a guide treats a missing y: ``{"enumerate": "parallel"}`` sums over its values, ``{}`` draws it."""
 
     def __init__(self) -> None:
@@ -42,13 +48,23 @@ class Label(Part):
         """Become the label of a variant.
 
         Raises:
-            ConfigurationError: when it is another variant's already and has weights.
+            ConfigurationError: when it is another variant's already and keeps something of it.
         """
-        if self._met and any(True for _ in self.parameters()):
-            raise ConfigurationError(
-                f"this {self!r} already belongs to a variant and holds its weights; make a new one for another"
-            )
+        self.check_free()
         self._met = True
+
+    def check_free(self) -> None:
+        """Check that the label belongs to no variant yet, or keeps nothing of it.
+
+        Raises:
+            ConfigurationError: when it does.
+        """
+        weights = any(True for _ in self.parameters())
+        if self._met and (weights or self.holds_statistics):
+            kept = "weights" if weights else "mean and covariance"
+            raise ConfigurationError(
+                f"this {self!r} already belongs to a variant and holds its {kept}; make a new one for another"
+            )
 
     def release(self) -> None:
         """Belong to no variant again."""

@@ -42,6 +42,7 @@ class Categorical(Label):
     """
 
     infer: ClassVar[dict[str, Any]] = {"enumerate": "parallel"}
+    classes: int
     logits: Tensor
 
     def __init__(self, classes: int, probs: Sequence[float] | None = None, learned: bool = False) -> None:
@@ -75,9 +76,18 @@ class Categorical(Label):
 
     def check(self, y: Tensor, n: int) -> Tensor:
         if y.dtype == torch.bool or y.is_complex() or (y.is_floating_point() and (y != y.round()).any()):
-            raise DataError(f"y: {self!r} takes integer classes, -1 where one is missing, got {y.dtype}")
+            examples = f" such as {y[y != y.round()][0].item():g}" if y.is_floating_point() else ""
+            raise DataError(
+                f"y: {self!r} takes integer classes, -1 where one is missing, got {y.dtype}{examples}; y.long() "
+                f"makes whole numbers integers; properties that are real are labels.Normal(P)"
+            )
         if tuple(y.shape) != (n,):
-            raise DataError(f"y: classes for {n} data have shape ({n},), got {tuple(y.shape)}")
+            hint = ""
+            if tuple(y.shape) == (n, self.classes):
+                hint = "; of one-hot vectors take y.argmax(-1)"
+            elif tuple(y.shape) == (n, 1):
+                hint = "; take y.long()" if y.is_floating_point() else "; take y[:, 0]"
+            raise DataError(f"y: classes for {n} data have shape ({n},), got {tuple(y.shape)}{hint}")
         y = y.long()
         outside = (y < -1) | (y >= self.classes)
         if outside.any():
@@ -93,9 +103,10 @@ class Categorical(Label):
         unseen = sorted(set(range(self.classes)) - set(y.unique().tolist()))
         if unseen:
             names = ", ".join(map(str, unseen))
+            which, it = (f"class {names}", "it") if len(unseen) == 1 else (f"any of the classes {names}", "them")
             warnings.warn(
-                f"no datum is labelled as class {names}: the model may use {'it' if len(unseen) == 1 else 'them'} for "
-                f"anything, and the classifier is never told when to predict {'it' if len(unseen) == 1 else 'them'}",
+                f"no datum is labelled as {which}: the model may use {it} for anything, and the classifier is never "
+                f"told when to predict {it}; label some such data, or leave {it} out of the classes",
                 stacklevel=2,
             )
         if self.learned:

@@ -39,6 +39,7 @@ class Normal(Label):
     """
 
     infer: ClassVar[dict[str, Any]] = {}
+    holds_statistics = True
     loc: Tensor
     scale_tril: Tensor
 

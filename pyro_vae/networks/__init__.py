@@ -4,8 +4,9 @@ The same specification can be given to an encoder and a decoder, and to several 
 when a part asks for them, for the shapes that it knows.
 """
 
+from pyro_vae.networks.augmented import Augmented
 from pyro_vae.networks.base import Network
 from pyro_vae.networks.conv import Conv
 from pyro_vae.networks.mlp import MLP
 
-__all__ = ["MLP", "Conv", "Network"]
+__all__ = ["MLP", "Augmented", "Conv", "Network"]

@@ -43,7 +43,8 @@ class Network(Configured):
 
         The module takes one tensor (\\*batch, \\*input) for each input, any batch shape in front (shapes of
         different inputs are broadcast), and returns (\\*batch, \\*output).  It has a method
-        ``set_output(values)`` that makes a zero input to its last layer give ``values``, of shape ``output``.
+        ``set_output(values)`` that makes a zero input to its last layer give ``values``, of shape ``output``, and one
+        ``scale_output(factor)`` that multiplies the weights of its last layer.
         """
         raise NotImplementedError
 
@@ -85,6 +86,11 @@ def flat_batch(module: nn.Module, x: Tensor, event_dim: int) -> Tensor:
 
 class _BatchNorm(nn.BatchNorm1d):
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == self.num_features:
+            # a single datum, such as the only one of a batch with a label, has no spread: the running one stands in
+            return nn.functional.batch_norm(
+                x.reshape(1, -1), self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            ).reshape(x.shape)
         return flat_batch(super().forward, x, 1)  # type: ignore[arg-type]
 
 

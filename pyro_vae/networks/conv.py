@@ -123,6 +123,11 @@ class _Inwards(nn.Module):
         return self.last(self.dense(self.join(features, *others))).unflatten(-1, self.output)
 
     @torch.no_grad()
+    def scale_output(self, factor: float) -> None:
+        for weight in self.join.weights if isinstance(self.last, nn.Identity) else [self.last.weight]:
+            weight.mul_(factor)
+
+    @torch.no_grad()
     def set_output(self, values: Tensor) -> None:
         bias = self.join.bias if isinstance(self.last, nn.Identity) else self.last.bias
         bias.copy_(values.flatten())
@@ -155,6 +160,11 @@ class _Outwards(nn.Module):
         features = self.dense(self.join(*inputs)).unflatten(-1, self.start)
         image = flat_batch(self._image, features, 3)  # type: ignore[arg-type]
         return image.unflatten(-3, self.output[:-2]) + self.bias
+
+    @torch.no_grad()
+    def scale_output(self, factor: float) -> None:
+        for parameter in self.stages[-1].parameters():
+            parameter.mul_(factor)
 
     @torch.no_grad()
     def set_output(self, values: Tensor) -> None:

@@ -81,6 +81,12 @@ class _Perceptron(nn.Module):
         return self.rest(self.first(*inputs)).unflatten(-1, self.output)
 
     @torch.no_grad()
+    def scale_output(self, factor: float) -> None:
+        last: Any = self.rest[-1] if len(self.rest) else self.first
+        for weight in last.weights if isinstance(last, AffineOfAll) else [last.weight]:
+            weight.mul_(factor)
+
+    @torch.no_grad()
     def set_output(self, values: Tensor) -> None:
         last: Any = self.rest[-1] if len(self.rest) else self.first
         last.bias.copy_(values.flatten())

@@ -7,7 +7,7 @@ import math
 from pyro_vae.configured import Configured
 from pyro_vae.errors import ConfigurationError, check_positive
 
-__all__ = ["Constant", "Cosine", "Cyclical", "Linear", "Schedule", "Sigmoid", "as_schedule"]
+__all__ = ["Constant", "Cosine", "Cyclical", "Geometric", "Linear", "Ramp", "Schedule", "Sigmoid", "as_schedule"]
 
 
 class Schedule(Configured):
@@ -19,6 +19,10 @@ class Schedule(Configured):
     def __call__(self, epoch: float) -> float:
         """The value at ``epoch`` >= 0."""
         raise NotImplementedError
+
+    def over(self, epochs: float) -> Schedule:
+        """The schedule of a run of so many epochs; most do not depend on it."""
+        return self
 
     def final(self) -> float:
         """The value that it settles at."""
@@ -58,6 +62,58 @@ class Linear(Schedule):
 
     def __call__(self, epoch: float) -> float:
         return self.start + (self.end - self.start) * min(epoch / self.epochs, 1.0)
+
+
+class Geometric(Schedule):
+    """From ``start`` to ``end`` by the same factor in each step over ``epochs``, then ``end``.
+
+    Example:
+        >>> falling = Geometric(16.0, 1.0, epochs=4)
+        >>> falling(0), falling(1), falling(2), falling(9)
+        (16.0, 8.0, 4.0, 1.0)
+    """
+
+    def __init__(self, start: float = 10.0, end: float = 1.0, epochs: float = 10.0) -> None:
+        self.start, self.end = _check_factors("Geometric", start, end)
+        self.epochs = _check_epochs("epochs of Geometric", epochs)
+
+    def __call__(self, epoch: float) -> float:
+        return self.start * (self.end / self.start) ** min(epoch / self.epochs, 1.0)
+
+
+def _check_factors(what: str, *values: float) -> tuple[float, ...]:
+    if not all(value > 0 for value in values):
+        raise ConfigurationError(f"start and end of {what} must be positive, got {values}")
+    return tuple(map(float, values))
+
+
+class Ramp(Schedule):
+    """From ``start`` to ``end`` over a share of the training, then ``end``.
+
+    A :class:`Geometric` that stretches with the number of epochs of :func:`pyro_vae.fit`.  By itself, its time is the
+    share of the training that has passed.
+
+    Args:
+        start: value at the beginning.
+        end: value at the end.
+        share: of the training, between 0 and 1, after which ``end`` is reached.
+
+    Example:
+        >>> Ramp(40.0, 2.0, share=0.5).over(epochs=20)(10)
+        2.0
+    """
+
+    def __init__(self, start: float = 10.0, end: float = 1.0, share: float = 0.5) -> None:
+        self.start, self.end = _check_factors("Ramp", start, end)
+        if not 0 < share <= 1:
+            raise ConfigurationError(f"share of Ramp is a part of the training, in (0, 1], got {share!r}")
+        self.share = float(share)
+
+    def __call__(self, epoch: float) -> float:
+        return self.over(1.0)(epoch)
+
+    def over(self, epochs: float) -> Geometric:
+        return Geometric(self.start, self.end, epochs=self.share * epochs)
 
 
 class Sigmoid(Schedule):

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from pyro_vae.errors import ConfigurationError
 from pyro_vae.evaluation import elbo, kl_per_dimension
 from pyro_vae.plots.pictures import as_array
-from pyro_vae.plots.quantities import as_xy, codes, quietly
+from pyro_vae.plots.quantities import as_batch, check_code, codes, posterior_name, quietly
 from pyro_vae.plots.style import FIRST, INK, MUTED, SECOND, UNLABELLED, Figure, entitle, styled
 from pyro_vae.variants.base import Variant
 
@@ -22,10 +22,13 @@ __all__ = ["kl", "losses"]
 
 _ACTIVE = 0.01
 _TERMS = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+_SCORES = {"accuracy": "accuracy", "mean_absolute_error": "mean absolute error"}
 
 
 def losses(history: Mapping[str, Sequence[Any]]) -> Figure:
     """ELBO, reconstruction and KL apart, in nats per datum over epochs; the weight beta too if it changes.
+
+    Where labels are predicted, accuracy or error on validation data is drawn as well.
 
     ELBO = reconstruction - KL, unweighted whatever beta is.  Where the KL is 0 throughout (an autoencoder) there is
     one panel, the reconstruction.
@@ -49,20 +52,24 @@ def losses(history: Mapping[str, Sequence[Any]]) -> Figure:
         )
     if "kl" in terms and "reconstruction" in terms and not np.any(history["kl"]):
         terms = ["reconstruction"]
-    panels = [*terms, *(["beta"] if len(set(history.get("beta", ()))) > 1 else [])]
-    columns = 2 if len(panels) == 4 else len(panels)
+    panels = [*terms, *(name for name in _SCORES if len(history.get(f"valid_{name}", ())))]
+    panels += ["beta"] if len(set(history.get("beta", ()))) > 1 else []
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = -(-len(panels) // columns)
     with styled():
         figure = Figure({1: 5.0, 2: 6.8, 3: 8.2}[columns], 2.6 * rows + 0.2)
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
-        for axes, name in zip(grid.flat, panels, strict=True):
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
+        for axes, name in zip(grid.flat, panels, strict=False):
             _curve(axes, history, name)
-            entitle(axes, _TERMS.get(name, "weight of the KL, beta"))
-            axes.set_ylabel("" if name == "beta" else "nats per datum")
+            entitle(axes, (_TERMS | _SCORES).get(name, "weight of the KL, beta"))
+            axes.set_ylabel("nats per datum" if name in _TERMS else "")
             axes.grid(True)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
-        for axes in grid[-1]:
+        for axes in (grid.flat[k] for k in range(max(0, len(panels) - columns), len(panels))):
             axes.set_xlabel("epoch")
+            axes.tick_params(labelbottom=True)
         if any(f"valid_{name}" in history for name in terms):
             grid[0, 0].legend(loc="best")
     return figure
@@ -77,7 +84,7 @@ def _curve(axes: Axes, history: Mapping[str, Sequence[Any]], name: str) -> None:
             axes.plot(epochs, values, line, color=colour, label=label, marker="o" if len(values) <= 10 else None)
 
 
-def kl(variant: Variant, x: Any) -> Figure:
+def kl(variant: Variant, x: Any, y: Any = None) -> Figure:
     """KL(q(z_d | x) || p(z_d)) of each latent dimension, in nats averaged over data, the largest first.
 
     A dimension is called active if the mean of q(z_d | x) varies over the data by more than 0.01 (Burda et al.
@@ -88,6 +95,7 @@ def kl(variant: Variant, x: Any) -> Figure:
     Args:
         variant: any variant whose guide has a density.
         x: data (N, \\*shape), or a split.
+        y: labels, in variants that have them; those of the split if not given.
 
     Raises:
         DataError: when the data do not fit.
@@ -104,16 +112,18 @@ def kl(variant: Variant, x: Any) -> Figure:
         Burda, Grosse & Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5.2, on active units
         (https://arxiv.org/abs/1509.00519)
     """
+    check_code(variant)
     if missing := variant.guide.parts_without_density():
         raise ConfigurationError(
             f"{type(variant).__name__} has no KL to draw: its guide {missing[0]!r} has no density q(z | x)"
         )
-    x = variant.as_data(as_xy(x)[0])
+    x, y = as_batch(variant, x, y)
     with quietly(variant):
-        values = kl_per_dimension(variant, x)
-        total = elbo(variant, x, num_samples=10).kl.mean().item() if values is None else values.sum().item()
-    active = as_array(codes(variant, x)).var(0) > _ACTIVE
-    title = f"KL(q(z | x) || p(z)): {total:.2f} nats per datum, {active.sum()} of {len(active)} dimensions active"
+        values = kl_per_dimension(variant, x, y)
+        total = elbo(variant, x, y, num_samples=10).kl.mean().item() if values is None else values.sum().item()
+    active = as_array(codes(variant, x, y)).var(0) > _ACTIVE
+    what = f"KL({posterior_name(variant)} || prior)" if values is not None else "KL of all that is latent"
+    title = f"{what}: {total:.2f} nats per datum, {active.sum()} of {len(active)} dimensions active"
     with styled():
         if values is None:
             return _total(total, title)

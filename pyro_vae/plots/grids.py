@@ -41,7 +41,7 @@ def limits(variant: Variant, values: np.ndarray) -> tuple[float, float]:
     """
     support: Any = variant.likelihood.support
     ends: list[Any] = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
-    if is_image(variant.shape):
+    if is_image(variant.likelihood.shape):
         if all(end is not None for end in ends):
             return float(ends[0]), float(ends[1])
         most = np.nanquantile(values, [0.02, 0.98])  # a decoder goes astray at odd codes
@@ -91,9 +91,10 @@ def check_names(variant: Variant, names: Sequence[str] | None) -> None:
     """
     if names is None:
         return
-    if is_image(variant.shape) or len(names) != variant.shape[0]:
+    shape = variant.likelihood.shape
+    if is_image(shape) or len(names) != shape[0]:
         raise ConfigurationError(
-            f"feature_names names the {len(names)} features of a vector, but data here have shape {variant.shape}"
+            f"feature_names names the {len(names)} features of a vector, but data here have shape {shape}"
         )
 
 
@@ -142,7 +143,7 @@ def show(
     """
     check_names(variant, names)
     ends = limits(variant, data)
-    draw = _images if is_image(variant.shape) else _vectors
+    draw = _images if is_image(variant.likelihood.shape) else _vectors
     with styled():
         return draw(data, title, rows, columns, names, ends)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_vae.errors import ConfigurationError, DataError
 from pyro_vae.plots.grids import is_image, show, show_images
-from pyro_vae.plots.quantities import as_xy, check_count, codes, quietly
+from pyro_vae.plots.quantities import as_batch, as_xy, check_code, check_count, codes, quietly
 from pyro_vae.plots.style import Figure
 from pyro_vae.variants.base import Variant
 
@@ -24,18 +24,19 @@ def as_array(values: Tensor) -> np.ndarray:
 
 
 def samples(variant: Variant, n: int = 64, *, y: Any = None, feature_names: Sequence[str] | None = None) -> Figure:
-    """New data from the story, E[x | z] with z ~ p(z): what ``variant.generate(n)`` gives.
+    """New data from the story, E[x | z] with z ~ p(z): what ``variant.generate(n, y)`` gives.
 
     Images are shown side by side, vectors as the lines of a heat map.  Draws follow torch's global random state.
 
     Args:
         variant: any variant whose prior can be drawn from.
         n: how many.
-        y: labels to generate for, in variants whose story has them.
+        y: labels to generate for, in variants whose story has them: one for all, or one for each.
         feature_names: of vectors.
 
     Raises:
         ConfigurationError: when the prior cannot be drawn from, or data of this shape cannot be drawn.
+        DataError: for labels in a variant whose data do not depend on them, or without where they cannot do without.
 
     Example:
         >>> import pyro_vae as pv
@@ -47,7 +48,9 @@ def samples(variant: Variant, n: int = 64, *, y: Any = None, feature_names: Sequ
     check_count("n", n, 1)
     image = is_image(variant.shape)
     x = as_array(variant.generate(n) if y is None else variant.generate(n, y))
-    title = f"{n} sample{'s' * (n > 1)}: E[x | z] with z from the prior"
+    given = "" if y is None else f" for y = {y}" if np.ndim(y) == 0 else " for given y"
+    title = f"{n} sample{'s' * (n > 1)}{given}: E[x | {'z, y' if variant.decodes_label else 'z'}]"
+    title += " with z from the prior" * (y is None)
     if not image:
         return show(variant, x[None], title, names=feature_names)
     return show(variant, _in_rows(x), title)
@@ -88,18 +91,23 @@ def _in_rows(x: np.ndarray, columns: int | None = None) -> np.ndarray:
     return x.reshape(-1, columns, *x.shape[1:])
 
 
-def reconstructions(variant: Variant, x: Any, n: int = 10, *, feature_names: Sequence[str] | None = None) -> Figure:
+def reconstructions(
+    variant: Variant, x: Any, n: int = 10, *, y: Any = None, feature_names: Sequence[str] | None = None
+) -> Figure:
     """The first ``n`` data above what ``variant.reconstruct`` makes of them.
 
+    Where x is only what is given, and y what the story is about, it is y that is shown.
+
     Args:
-        variant: any variant.
+        variant: any variant with codes.
         x: data (N, \\*shape), or a split.
         n: how many of them.
+        y: labels, in variants that have them; one that is missing is replaced by its prediction.
         feature_names: of vectors.
 
     Raises:
         DataError: when the data do not fit.
-        ConfigurationError: when data of this shape cannot be drawn.
+        ConfigurationError: when data of this shape cannot be drawn, or there are no codes.
 
     Example:
         >>> import torch
@@ -108,10 +116,13 @@ def reconstructions(variant: Variant, x: Any, n: int = 10, *, feature_names: Seq
         >>> vae = pv.VAE(priors.StandardNormal(2), likelihoods.Bernoulli((1, 8, 8)))
         >>> figure = plots.reconstructions(vae, torch.zeros(20, 1, 8, 8), n=5)
     """
-    is_image(variant.shape)
-    x = variant.as_data(as_xy(x)[0][: check_count("n", n, 1)])
+    check_code(variant)
+    is_image(variant.likelihood.shape)
+    x, y = as_batch(variant, x, y, check_count("n", n, 1))
     with quietly(variant):  # a posterior whose mean has no closed form is drawn from
-        pair = torch.stack([x.to(variant.dtype), variant.reconstruct(x)])
+        made = variant.reconstruct(x, y)
+    original = x if variant.explains_data or y is None else y
+    pair = torch.stack([original.to(variant.dtype), made])
     return show(variant, as_array(pair), "Reconstructions", rows=["original", "reconstruction"], names=feature_names)
 
 
@@ -120,22 +131,27 @@ def interpolation(
     x: Any,
     steps: int = 10,
     *,
+    y: Any = None,
     spherical: bool = False,
     feature_names: Sequence[str] | None = None,
 ) -> Figure:
     """From one datum to another: E[x | z] along the line between their codes, the data themselves at both ends.
 
+    Where codes are decoded together with labels, both data of a pair must have the same class, and properties go
+    along a line of their own.
+
     Args:
-        variant: any variant.
+        variant: any variant with codes.
         x: pairs of data: (2, \\*shape) for one; (2P, \\*shape), two by two, or (P, 2, \\*shape) for P.
         steps: number of codes from the first datum's to the second's, both included.
+        y: labels of the data, in variants that have them; one that is missing is replaced by its prediction.
         spherical: go along the great circle instead (codes of a many-dimensional normal prior lie near a sphere,
             and the straight line leaves it).
         feature_names: of vectors.
 
     Raises:
-        DataError: when the data do not fit or are no pairs.
-        ConfigurationError: when data of this shape cannot be drawn.
+        DataError: when the data do not fit or are no pairs, or are of different classes.
+        ConfigurationError: when data of this shape cannot be drawn, or codes cannot be decoded alone.
 
     Example:
         >>> import torch
@@ -149,18 +165,22 @@ def interpolation(
         White, Sampling Generative Networks, 2016 (https://arxiv.org/abs/1609.04468)
     """
     check_count("steps", steps, 2)
+    check_code(variant)
     is_image(variant.shape)
-    x = as_xy(x)[0]
-    if len(np.shape(x)) == len(variant.shape) + 2 and np.shape(x)[1] == 2:
+    if len(np.shape(as_xy(x)[0])) == len(variant.shape) + 2 and np.shape(x)[1] == 2:
         x = x.reshape(-1, *variant.shape)
-    x = variant.as_data(x)
+        if y is not None and variant.label is not None:
+            y = torch.as_tensor(y).reshape(-1, *variant.label.shape)
+    x, y = as_batch(variant, x, y)
     if len(x) % 2 or not len(x):
         raise DataError(f"x: wanted pairs of data, two by two, got {len(x)}; for the first pair give x[:2]")
-    z = codes(variant, x)
+    with quietly(variant):
+        y = variant.completed(x, y)
+    z = codes(variant, x, y)
     weights = torch.linspace(0, 1, steps, dtype=z.dtype, device=z.device)[:, None]
     along = _along_sphere if spherical else torch.lerp
     path = torch.stack([along(a, b, weights) for a, b in zip(z[::2], z[1::2], strict=True)])
-    between = variant.decode(path).mean
+    between = variant.decode(path, _labels_between(y, weights) if variant.decodes_label else None).mean
     pairs = x.to(between.dtype).unflatten(0, (-1, 2))
     data = torch.cat([pairs[:, :1], between, pairs[:, 1:]], dim=1)
     columns = ["first", "0", *[""] * (steps - 2), "1", "second"]
@@ -169,6 +189,24 @@ def interpolation(
     title = f"Interpolation along {'a great circle' if spherical else 'a line'} between the codes of two data"
     rows = [f"pair {i}" for i in range(len(pairs))] if len(pairs) > 1 else []
     return show(variant, as_array(data), title, rows=rows, columns=columns, names=feature_names)
+
+
+def _labels_between(y: Tensor | None, weights: Tensor) -> Tensor:
+    """Labels (P, S, \\*label) between those of P pairs (2P, \\*label): lines between properties, one class a pair.
+
+    Raises:
+        DataError: when the data of a pair are of different classes.
+    """
+    assert y is not None
+    if y.is_floating_point():
+        return torch.stack([torch.lerp(a, b, weights) for a, b in zip(y[::2], y[1::2], strict=True)])
+    if (different := (y[::2] != y[1::2]).nonzero()).numel():
+        pair = int(different[0, 0])
+        raise DataError(
+            f"y: pair {pair} is of classes {int(y[2 * pair])} and {int(y[2 * pair + 1])}, and there is nothing between "
+            f"two classes; give pairs of one class, or one y for all"
+        )
+    return y[::2, None].expand(-1, len(weights))
 
 
 def _along_sphere(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:

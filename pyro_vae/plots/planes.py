@@ -13,7 +13,16 @@ from pyro_vae.errors import ConfigurationError
 from pyro_vae.evaluation import kl_per_dimension
 from pyro_vae.plots.grids import check_names, draw_heat, draw_mosaic, is_image, limits, shortened, show
 from pyro_vae.plots.pictures import as_array
-from pyro_vae.plots.quantities import as_xy, check_count, check_dimensions, codes, prior_quantiles, quietly
+from pyro_vae.plots.quantities import (
+    as_batch,
+    check_code,
+    check_count,
+    check_dimensions,
+    codes,
+    label_of_all,
+    prior_quantiles,
+    quietly,
+)
 from pyro_vae.plots.style import Figure, entitle, styled
 from pyro_vae.variants.base import Variant
 
@@ -26,6 +35,7 @@ def manifold(
     variant: Variant,
     n: int = 20,
     *,
+    y: Any = None,
     dimensions: tuple[int, int] | None = None,
     feature_names: Sequence[str] | None = None,
 ) -> Figure:
@@ -39,12 +49,14 @@ def manifold(
     Args:
         variant: any variant whose prior can be drawn from.
         n: grid points along each dimension.
+        y: the one label that all codes are decoded with, in variants whose likelihood depends on it.
         dimensions: the two, counted from 0, needed where there are more than 2; others stay at the prior's median.
         feature_names: of vectors.
 
     Raises:
         ConfigurationError: without ``dimensions`` where there are not 2, when the prior cannot be drawn from, or
             when data of this shape cannot be drawn.
+        DataError: without a label where there must be one, or with one where there must be none.
 
     Example:
         >>> import pyro_vae as pv
@@ -56,6 +68,7 @@ def manifold(
         Kingma & Welling, 2014, appendix A, figure 4 (https://arxiv.org/abs/1312.6114)
     """
     check_count("n", n, 2)
+    check_code(variant)
     check_names(variant, feature_names)
     image = is_image(variant.shape)
     if dimensions is None and variant.latent_size != 2:
@@ -68,18 +81,27 @@ def manifold(
     chosen = check_dimensions(variant, (0, 1) if dimensions is None else dimensions)
     if len(chosen) != 2 or chosen[0] == chosen[1]:
         raise ConfigurationError(f"dimensions: wanted two different ones, got {dimensions!r}")
+    y = label_of_all(variant, y, "manifold")
     i, j = chosen
     quantiles = prior_quantiles(variant, [*(np.arange(n) + 0.5) / n, 0.5])
     across, up = quantiles[:n, i], quantiles[:n, j]
     z = quantiles[n].repeat(n, n, 1)
     z[:, :, i], z[:, :, j] = across[None, :], up.flip(0)[:, None]  # the first row is at the top
-    x = as_array(torch.stack([variant.decode(row).mean for row in z]))
-    titles = f"E[x | z] over the prior's quantiles {50 / n:.3g} % to {100 - 50 / n:.3g} %"
+    x = as_array(torch.stack([variant.decode(row, y).mean for row in z]))
+    titles = f"{_expectation(variant, y)} over the prior's quantiles {50 / n:.3g} % to {100 - 50 / n:.3g} %"
     if variant.latent_size > 2:
         titles += ", other dimensions at the median"
     with styled():
         draw = _plane_of_images if image else _plane_of_vectors
         return draw(variant, x, titles, (i, as_array(across)), (j, as_array(up.flip(0))), feature_names)
+
+
+def _expectation(variant: Variant, y: Any) -> str:
+    """``E[x | z]``, with the label where there is one."""
+    if y is None:
+        return f"E[x | {variant.code}]"
+    values = np.atleast_1d(as_array(torch.as_tensor(y)).squeeze())
+    return f"E[x | {variant.code}, y = {', '.join(f'{value:.4g}' for value in values)}]"
 
 
 def _label(axes: Any, x: Any, y: Any, across: Any, up: Any) -> None:
@@ -130,6 +152,7 @@ def traversal(
     dimension: int | Sequence[int] | None = None,
     n: int = 10,
     *,
+    y: Any = None,
     feature_names: Sequence[str] | None = None,
 ) -> Figure:
     """One latent dimension varied, the others held: E[x | z] over the prior's quantiles from 1 % to 99 %.
@@ -142,12 +165,15 @@ def traversal(
             ``x``, or, where the KL does not come dimension by dimension or there is no ``x``, those that change
             E[x | z] most.
         n: number of quantiles.
+        y: labels of ``x``, or one for all, in variants that have them.  All codes are decoded with that of the first
+            datum, predicted if it is missing.
         feature_names: of vectors.
 
     Raises:
         ConfigurationError: for dimensions that do not exist, when the prior cannot be drawn from and there is no
             ``x``, or when data of this shape cannot be drawn.
-        DataError: when the data do not fit, or are too few to have quantiles where those are needed.
+        DataError: when the data do not fit, or are too few to have quantiles where those are needed; without a label
+            where there must be one.
 
     Example:
         >>> import pyro_vae as pv
@@ -159,17 +185,24 @@ def traversal(
         Higgins et al., beta-VAE, 2017, figures 1 to 4 (https://openreview.net/forum?id=Sy2fzU9gl)
     """
     check_count("n", n, 2)
+    check_code(variant)
     is_image(variant.shape)
-    x = as_xy(x)[0]
+    label = y
+    if x is not None:
+        x, y = as_batch(variant, x, y)
+        with quietly(variant):
+            completed = variant.completed(x[:1], None if y is None else y[:1]) if variant.decodes_label else None
+        label = None if completed is None else completed[0]
+    label = label_of_all(variant, label, "traversal")
     chosen = check_dimensions(variant, range(variant.latent_size) if dimension is None else dimension)  # type: ignore[arg-type]
     probabilities = np.linspace(0.01, 0.99, n)
-    quantiles = prior_quantiles(variant, [*probabilities, 0.5], x)
-    held = quantiles[n] if x is None else codes(variant, x[:1])[0]
+    quantiles = prior_quantiles(variant, [*probabilities, 0.5], x, y)
+    held = quantiles[n] if x is None else codes(variant, x[:1], None if y is None else y[:1])[0]
     z = held.repeat(len(chosen), n, 1)
     for row, d in enumerate(chosen):
         z[row, :, d] = quantiles[:n, d]
-    decoded = torch.stack([variant.decode(row).mean for row in z])
-    kl = None if x is None else _kl(variant, x)
+    decoded = torch.stack([variant.decode(row, label).mean for row in z])
+    kl = None if x is None else _kl(variant, x, y)
     if dimension is None:
         order = _order(decoded, kl)
         decoded, chosen = decoded[order], [chosen[k] for k in order]
@@ -178,13 +211,13 @@ def traversal(
     columns[0], columns[-1] = "1 %", "99 %"
     if n % 2:
         columns[n // 2] = "50 %"
-    title = "E[x | z], one latent dimension at a time varied over its quantiles"
+    title = f"{_expectation(variant, label)}, one latent dimension at a time varied over its quantiles"
     return show(variant, as_array(decoded), title, rows=rows, columns=columns, names=feature_names)
 
 
-def _kl(variant: Variant, x: Any) -> Tensor | None:
+def _kl(variant: Variant, x: Tensor, y: Tensor | None) -> Tensor | None:
     with quietly(variant):
-        return kl_per_dimension(variant, x)
+        return kl_per_dimension(variant, x, y)
 
 
 def _order(decoded: Tensor, kl: Tensor | None) -> list[int]:

@@ -16,15 +16,21 @@ from torch import Tensor
 from torch.distributions import Independent
 
 from pyro_vae.errors import ConfigurationError, DataError
+from pyro_vae.randomness import seeded
 from pyro_vae.variants.base import Variant, evaluating, representative
 
 __all__ = [
+    "as_batch",
     "as_xy",
+    "check_code",
     "check_count",
     "check_dimensions",
     "code_draws",
     "codes",
+    "colours_and_batch",
+    "label_of_all",
     "labels",
+    "posterior_name",
     "prior_draws",
     "prior_log_density",
     "prior_quantiles",
@@ -37,9 +43,7 @@ _DRAWS = 20_000
 @contextmanager
 def quietly(variant: Variant, seed: int = 0) -> Iterator[None]:
     """No gradients, evaluation mode, and a random state that is seeded inside and restored afterwards."""
-    cuda = [variant.device] if variant.device.type == "cuda" else []
-    with torch.no_grad(), evaluating(variant), torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
+    with torch.no_grad(), evaluating(variant), seeded(seed, variant.device):
         yield
 
 
@@ -51,6 +55,60 @@ def as_xy(x: Any, y: Any = None) -> tuple[Any, Any]:
     if hasattr(x, "x") and hasattr(x, "y"):
         return x.x, x.y if y is None else y
     return x, y
+
+
+def as_batch(variant: Variant, x: Any, y: Any = None, n: int | None = None) -> tuple[Tensor, Tensor | None]:
+    """The first ``n`` data (all if not given) with their labels, checked, as the variant takes them.
+
+    Args:
+        variant: any variant; the labels of a split are left aside where its story has none.
+        x: data, or a split.
+        y: labels: one for each, or one for all.
+        n: how many.
+
+    Raises:
+        DataError: when data or labels do not fit.
+    """
+    if variant.labels == "none" and y is None:
+        x = as_xy(x)[0]
+    x, y = as_xy(x, y)
+    if y is not None and variant.label is not None:
+        y = torch.as_tensor(y)
+        if y.shape == variant.label.shape:
+            y = y.expand(len(x), *y.shape)
+    return variant.batch(x[:n], None if y is None else y[:n])
+
+
+def label_of_all(variant: Variant, y: Any, plot: str) -> Any:
+    """The one label that all codes of a picture are decoded with, or ``None`` where codes are decoded alone.
+
+    Raises:
+        DataError: when there must be one and it is not given, or the other way round.
+    """
+    if variant.decodes_label and y is None:
+        raise DataError(
+            f"{type(variant).__name__} decodes a code together with a label; say which one: plots.{plot}(..., y=3)"
+        )
+    if y is not None and not variant.decodes_label:
+        raise DataError(f"the data of {type(variant).__name__} do not depend on labels; leave y out of plots.{plot}")
+    return y
+
+
+def colours_and_batch(variant: Variant, x: Any, y: Any) -> tuple[Tensor, Tensor | None, np.ndarray | None]:
+    """Data and labels as the variant takes them, and what their codes are coloured by.
+
+    Where the story has labels those are the colours (of several properties the first); where it has none, any y is.
+
+    Raises:
+        DataError: when data or labels do not fit.
+    """
+    check_code(variant)
+    if variant.labels == "none":
+        x, y = as_xy(x, y)
+        x = variant.as_data(x)
+        return x, None, labels(y, len(x))
+    x, y = as_batch(variant, x, y)
+    return x, y, labels(y if y is None or y.dim() == 1 else y.flatten(1)[:, 0], len(x))
 
 
 def labels(y: Any, n: int) -> np.ndarray | None:
@@ -89,6 +147,7 @@ def check_dimensions(variant: Variant, dimensions: int | Sequence[int]) -> list[
     Raises:
         ConfigurationError: when the variant has no such dimension.
     """
+    check_code(variant)
     chosen = [dimensions] if isinstance(dimensions, int) else [int(d) for d in dimensions]
     size = variant.latent_size
     if not chosen or any(not 0 <= d < size for d in chosen):
@@ -96,31 +155,51 @@ def check_dimensions(variant: Variant, dimensions: int | Sequence[int]) -> list[
     return chosen
 
 
+def check_code(variant: Variant) -> None:
+    """Check that data have codes at all.
+
+    Raises:
+        ConfigurationError: when they do not.
+    """
+    if not variant.has_code:
+        raise ConfigurationError(f"{type(variant).__name__} has no codes to draw: nothing in it is latent")
+
+
 # -- the guide
 
 
-def _encoded(variant: Variant, x: Any, read: Any) -> Tensor:
-    x = variant.as_data(x)
+def posterior_name(variant: Variant) -> str:
+    """``q(z | x)``, or ``q(z | x, y)`` where the guide reads the label."""
+    return f"q({variant.code} | {'x, y' if variant.decodes_label or not variant.explains_data else 'x'})"
+
+
+def _encoded(variant: Variant, x: Any, y: Any, read: Any) -> Tensor:
+    x, y = as_batch(variant, x, y)
     with quietly(variant):
-        return torch.cat([read(variant.encode(batch)) for batch in x.split(1000)])
+        return torch.cat(
+            [
+                read(variant.encode(x[start : start + 1000], None if y is None else y[start : start + 1000]))
+                for start in range(0, len(x), 1000)
+            ]
+        )
 
 
-def codes(variant: Variant, x: Any) -> Tensor:
-    """Means of q(z | x), (N, D); one draw of z where the mean has no closed form.
+def codes(variant: Variant, x: Any, y: Any = None) -> Tensor:
+    """Means of q(z | x), (N, D), or of q(z | x, y); one draw of z where the mean has no closed form.
 
     Raises:
-        DataError: when the data do not fit.
+        DataError: when data or labels do not fit.
     """
-    return _encoded(variant, x, representative)
+    return _encoded(variant, x, y, representative)
 
 
-def code_draws(variant: Variant, x: Any) -> Tensor:
+def code_draws(variant: Variant, x: Any, y: Any = None) -> Tensor:
     """One draw from q(z | x) for each datum, (N, D): together a sample of the aggregate posterior.
 
     Raises:
-        DataError: when the data do not fit.
+        DataError: when data or labels do not fit.
     """
-    return _encoded(variant, x, lambda q: q.sample())
+    return _encoded(variant, x, y, lambda q: q.sample())
 
 
 # -- the prior
@@ -134,7 +213,7 @@ def prior_draws(variant: Variant, n: int = _DRAWS) -> Tensor:
     """
     with quietly(variant):
         try:
-            prior = variant.model.prior()
+            prior = variant.code_prior()
             # in pieces: a mixture draws from every component before it chooses one
             return torch.cat([prior.sample((min(4000, n - start),)) for start in range(0, n, 4000)])
         except NotImplementedError as error:
@@ -146,16 +225,16 @@ def prior_log_density(variant: Variant, z: Tensor) -> Tensor | None:
     """log p(z) of codes (\\*batch, D) in nats, or ``None`` where the prior has no density."""
     with quietly(variant):
         try:
-            return variant.model.prior().log_prob(z)
+            return variant.code_prior().log_prob(z)
         except NotImplementedError:
             return None
 
 
-def prior_quantiles(variant: Variant, probabilities: Sequence[float], x: Any = None) -> Tensor:
+def prior_quantiles(variant: Variant, probabilities: Sequence[float], x: Any = None, y: Any = None) -> Tensor:
     """Quantiles of each latent dimension, (P, D), at P probabilities.
 
     They come from the inverse distribution function where the prior factorises over the dimensions and has one,
-    else from draws; and where there is no prior to draw from, from the codes of the data ``x``.
+    else from draws; and where there is no prior to draw from, from the codes of the data ``x`` with labels ``y``.
 
     Raises:
         ConfigurationError: when the prior cannot be drawn from and no data are given.
@@ -163,7 +242,7 @@ def prior_quantiles(variant: Variant, probabilities: Sequence[float], x: Any = N
     """
     p = torch.as_tensor(list(probabilities), dtype=variant.dtype, device=variant.device)
     with quietly(variant):
-        exact = _inverse(variant.model.prior(), p)
+        exact = _inverse(variant.code_prior(), p)
     if exact is not None:
         return exact
     try:
@@ -173,7 +252,7 @@ def prior_quantiles(variant: Variant, probabilities: Sequence[float], x: Any = N
             raise ConfigurationError(
                 f"{error}. Where data are given (plots.traversal(variant, x)), the quantiles are those of their codes"
             ) from None
-        z = codes(variant, x)
+        z = codes(variant, x, y)
         if len(z) < 10:
             raise DataError(
                 f"x: {type(variant).__name__} has no prior to draw from, so quantiles are those of the codes of x, "

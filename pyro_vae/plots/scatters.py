@@ -17,11 +17,12 @@ from matplotlib.transforms import Bbox
 from pyro_vae.errors import ConfigurationError
 from pyro_vae.plots.pictures import as_array
 from pyro_vae.plots.quantities import (
-    as_xy,
+    check_code,
     check_dimensions,
     code_draws,
     codes,
-    labels,
+    colours_and_batch,
+    posterior_name,
     prior_draws,
     prior_log_density,
 )
@@ -41,7 +42,7 @@ def latent(
     *,
     class_names: Sequence[str] | None = None,
 ) -> Figure:
-    """Means of q(z | x) of data, coloured by label.
+    """Means of q(z | x) of data, or of q(z | x, y), coloured by label.
 
     Two dimensions are drawn as they are, over the smallest regions that hold 50, 90 and 99 % of the prior (where it
     has a density); more through their first two principal components; one as :func:`histograms`.
@@ -50,10 +51,12 @@ def latent(
         variant: any variant.
         x: data (N, \\*shape), or a split, whose labels are then used.
         y: classes (N,), -1 where missing, or real numbers (N,) or (N, 1), NaN where missing; the missing are grey.
+            Where the story has labels they are these, and what the encoder needs of them is predicted if missing.
         class_names: one for each class, for the legend.
 
     Raises:
         DataError: when data or labels do not fit.
+        ConfigurationError: in a variant without codes.
 
     Example:
         >>> import torch
@@ -62,16 +65,16 @@ def latent(
         >>> vae = pv.VAE(priors.StandardNormal(2), likelihoods.Bernoulli(5))
         >>> figure = plots.latent(vae, torch.zeros(20, 5), torch.arange(20) % 3)
     """
+    check_code(variant)
     if variant.latent_size == 1:
         return histograms(variant, x, y, class_names=class_names)
-    x, y = as_xy(x, y)
-    z = as_array(codes(variant, x))
-    y = labels(y, len(z))
+    x, given, y = colours_and_batch(variant, x, y)
+    z = as_array(codes(variant, x, given))
     axis_labels = ["$z_0$", "$z_1$"]
     if variant.latent_size > 2:
         z, axis_labels = _principal(z)
     with styled():
-        figure = Figure(6.8, 5.2, f"Codes of {len(z):,} data: means of q(z | x)")
+        figure = Figure(6.8, 5.2, f"Codes of {len(z):,} data: means of {posterior_name(variant)}")
         axes = figure.subplots()
         axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1])
         axes.grid(True)
@@ -210,9 +213,8 @@ def histograms(
         >>> figure = plots.histograms(vae, torch.zeros(20, 5))
     """
     chosen = check_dimensions(variant, range(variant.latent_size)[:_PANELS] if dimensions is None else dimensions)  # type: ignore[arg-type]
-    x, y = as_xy(x, y)
-    z = as_array(code_draws(variant, x))
-    y = labels(y, len(z))
+    x, given, y = colours_and_batch(variant, x, y)
+    z = as_array(code_draws(variant, x, given))
     if y is not None and y.dtype.kind == "f":
         y, class_names = _quarters(y)
     try:
@@ -225,7 +227,7 @@ def histograms(
     rows = -(-len(chosen) // columns)
     with styled():
         width, height = (1.9, 1.55) if columns > 2 else (2.6, 2.4) if columns == 2 else (4.6, 2.7)
-        title = f"{len(z):,} codes z ~ q(z | x)" + (" and the prior" if prior is not None else "")
+        title = f"{len(z):,} codes z ~ {posterior_name(variant)}" + (" and the prior" if prior is not None else "")
         figure = Figure(width * columns + 1.1, height * rows + 0.7, title)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, d in zip(grid.flat, chosen, strict=False):

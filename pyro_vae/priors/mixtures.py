@@ -66,6 +66,8 @@ class Vamp(Prior):
         w_k are learned here, the paper's are equal.
     """
 
+    reads_data = True
+
     def __init__(self, size: int, components: int = 50) -> None:
         super().__init__(size)
         self.components = check_positive("components", components)

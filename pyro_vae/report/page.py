@@ -15,7 +15,14 @@ from pyro_vae.data import Dataset, as_split
 from pyro_vae.errors import ConfigurationError, DataError
 from pyro_vae.report.html import escape, missing, section
 from pyro_vae.report.numbers import Numbers, numbers
-from pyro_vae.report.words import data_section, ledger_section, making_section, numbers_section, story_section
+from pyro_vae.report.words import (
+    data_section,
+    ledger_section,
+    making_section,
+    numbers_section,
+    scores_cards,
+    story_section,
+)
 from pyro_vae.training import History
 from pyro_vae.variants import Variant
 
@@ -66,19 +73,20 @@ def write(
         raise DataError(f"the report needs data to be about: {error}") from error
     x, name = split.x, dataset.name if dataset else "data"
     what = f"{len(x):,} test data of {name}" if dataset else f"{len(x):,} data"
-    found = found or numbers(variant, x, num_samples=num_samples, max_data=max_data, seed=seed)
+    found = found or numbers(variant, split, num_samples=num_samples, max_data=max_data, seed=seed)
     if configuration is None:
         configuration = _configuration(variant)
 
     sections = [
         ("numbers", "Numbers", numbers_section(found, what)),
         ("story", "The story", story_section(variant)),
-        ("ledger", "The ledger", _or_note("ledger", "The ledger", lambda: ledger_section(variant, x[:2000], seed))),
+        ("ledger", "The ledger", _or_note("ledger", "The ledger", lambda: ledger_section(variant, split[:2000], seed))),
         *picture_sections(
             variant,
             x,
             split.y,
             history=history,
+            scores=scores_cards(found),
             class_names=dataset.class_names if dataset else None,
             feature_names=dataset.feature_names if dataset else None,
             seed=seed,

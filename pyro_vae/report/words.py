@@ -12,13 +12,20 @@ from torch import Tensor
 
 import pyro_vae
 from pyro_vae import stories
-from pyro_vae.data import Dataset
+from pyro_vae.data import Dataset, Split
 from pyro_vae.report.html import card, definitions, escape, linked, note, section, table
 from pyro_vae.report.numbers import Numbers
 from pyro_vae.training import History
 from pyro_vae.variants import Variant
 
-__all__ = ["data_section", "ledger_section", "making_section", "numbers_section", "story_section"]
+__all__ = [
+    "data_section",
+    "ledger_section",
+    "making_section",
+    "numbers_section",
+    "scores_cards",
+    "story_section",
+]
 
 
 def numbers_section(found: Numbers, what: str) -> str:
@@ -35,6 +42,17 @@ def numbers_section(found: Numbers, what: str) -> str:
     notes = "".join(map(note, found.notes))
     told = f"<p>Nats per datum on {what}, with standard errors over the data.</p>"
     return section("numbers", "Numbers", told, f'<div class="cards">{"".join(cards)}</div>', notes)
+
+
+def scores_cards(found: Numbers) -> str:
+    """A card for each number that says how good predictions are; nothing where there are none."""
+    cards = []
+    for score in found.scores.values():
+        share = score.name == "accuracy"
+        value, error = (f"{100 * v:.1f} %" if share else f"{v:.3g}" for v in (score.mean, score.standard_error))
+        known = score.standard_error == score.standard_error
+        cards.append(card(score.label, value, f"± {error}" if known else "", f"{score.data:,} data"))
+    return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
 
 
 def _signed(value: float) -> str:
@@ -76,9 +94,9 @@ def _steps(words: str) -> str:
     return "".join(lines)
 
 
-def ledger_section(variant: Variant, x: Tensor, seed: int) -> str:
+def ledger_section(variant: Variant, data: Split, seed: int) -> str:
     """The ELBO of some data, site by site."""
-    ledger = stories.story(variant).ledger(x, num_samples=10, seed=seed)  # the draws that the numbers are from
+    ledger = stories.story(variant).ledger(data, num_samples=10, seed=seed)  # the draws that the numbers are from
     return section(
         "ledger",
         "The ledger",

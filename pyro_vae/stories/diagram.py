@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import html
-import math
 import os
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pyro_vae.stories.formulas import families, guide_density, joint_density
-from pyro_vae.stories.layout import Point, control, curve, place, route
+from pyro_vae.stories.layout import Point, curve, place, place_beside, route
+from pyro_vae.stories.shapes import RADIUS, arrow, bounds, box, factor_node, markup, named_node, text_width
+from pyro_vae.stories.structure import Plate, Site, Structure
 from pyro_vae.stories.symbols import symbol, to_text
-from pyro_vae.stories.tracing import Plate, Site, Structure
 
 __all__ = ["Diagram"]
 
-_RADIUS = 22.0
 _GAP = (92.0, 92.0)
 _PAD = 16.0
 _STYLE = """
@@ -26,6 +23,8 @@ _STYLE = """
 .pv .guide .edge{stroke-dasharray:5 4}
 .pv .node{fill:#fff;stroke:#1b1f24;stroke-width:1.4}
 .pv .observed{fill:#cfd6de}
+.pv .half{fill:none}
+.pv .shade{fill:#cfd6de}
 .pv .factor{fill:#1b1f24;stroke:#1b1f24}
 .pv .plate{fill:none;stroke:#6b7683;stroke-width:1.1}
 .pv .small{font-size:12px;fill:#57606a}
@@ -67,19 +66,16 @@ class Diagram:
     def svg(self) -> str:
         """The drawing as an ``<svg>`` element, also a whole file."""
         positions = self._positions()
-        panels = [self._panel(side, positions) for side in ("model", "guide")]
-        top = min(panel.top for panel in panels)
-        width = sum(panel.right - panel.left for panel in panels) + 72
-        height = max(panel.bottom for panel in panels) - top + 22
-        legend = "shaded: observed · white: latent · dashed: the guide"
-        if any(site.family.point for site in self.structure.guide.values()):
-            legend += " · double ring: without uncertainty"
-        if self.structure.factors:
-            legend += " · black square: a factor"
-        width = max(width, _width(legend, 12) + 40)
+        sides = [side for side in ("model", "guide") if self.nodes[side]]
+        panels = {side: self._panel(side, positions) for side in sides}
+        top = min(panel.top for panel in panels.values())
+        drawn = sum(panel.right - panel.left for panel in panels.values())
+        height = max(panel.bottom for panel in panels.values()) - top + 22
+        legend = self._legend()
+        width = max(drawn + 72, text_width(legend, 12) + 40)
         body, x = "", 0.0
-        slack = (width - sum(panel.right - panel.left for panel in panels)) / 3
-        for side, panel in zip(("model", "guide"), panels, strict=True):
+        slack = (width - drawn) / (len(panels) + 1)
+        for side, panel in panels.items():
             x += slack
             body += f'<g class="{side}" transform="translate({x - panel.left:.1f} {-top:.1f})">{panel.body}</g>'
             x += panel.right - panel.left
@@ -94,6 +90,22 @@ class Diagram:
             # its own paper: ink on white reads well on light pages and on dark ones
             f'<rect width="{width:.1f}" height="{height:.1f}" rx="8" fill="#fff"/>{body}</svg>'
         )
+
+    def _legend(self) -> str:
+        structure, said = self.structure, ["shaded: observed"]
+        if partly := structure.partly_known:
+            said.append(f"half shaded: observed where {'it is' if len(partly) == 1 else 'they are'} known")
+        if structure.given:
+            said.append("square: given, without a story")
+        if structure.latents or partly:
+            said.append("white: latent")
+        if structure.guide:
+            said.append("dashed: the guide")
+        if any(site.family.point for site in structure.guide.values()):
+            said.append("double ring: without uncertainty")
+        if structure.factors:
+            said.append("black square: a factor")
+        return " · ".join(said)
 
     def _repr_svg_(self) -> str:
         return self.svg
@@ -128,21 +140,23 @@ class Diagram:
         parents: dict[str, list[str]] = {node: [] for node in self.structure.given}
         parents |= {name: list(site.parents) for name, site in self.structure.model.items()}
         for name, site in self.structure.guide.items():
-            if name not in parents:
+            if name not in parents and not site.family.factor:
                 parents[name] = [parent for parent in site.parents if parent not in self.structure.model]
         groups = {node: self._plates(node)[:1] for node in parents}
         # long names make wide nodes
         across = max([_GAP[0], *(2 * self._radius(node) + 44 for node in parents)])
-        return place(parents, groups, (across, _GAP[1]))
+        positions = place(parents, groups, (across, _GAP[1])) if parents else {}
+        factors = {site.name: site.parents for site in self.structure.factors if site.name not in parents}
+        return positions | place_beside(factors, self.edges["guide"], positions, (across, _GAP[1]))
 
     def _radius(self, node: str) -> float:
         site = self._site(node)
         if site is not None and site.family.factor:
             return 9.0
-        return max(_RADIUS, self._label_width(node) / 2 + 9)
+        return max(RADIUS, self._label_width(node) / 2 + 9)
 
     def _label_width(self, node: str) -> float:
-        return _width(to_text(symbol(node)), 19)
+        return text_width(to_text(symbol(node)), 19)
 
     def _site(self, node: str) -> Site | None:
         return self.structure.model.get(node) or self.structure.guide.get(node)
@@ -152,8 +166,8 @@ class Diagram:
         nodes, edges = self.nodes[side], self.edges[side]
         positions = {node: everywhere[node] for node in nodes}
         radii = {node: self._radius(node) for node in nodes}
-        bulges = route(edges, positions, clearance=1.35 * _RADIUS)
-        boxes = {node: _box(positions[node], max(radii[node], self._label_width(node) / 2)) for node in nodes}
+        bulges = route(edges, positions, clearance=1.35 * RADIUS)
+        boxes = {node: box(positions[node], max(radii[node], self._label_width(node) / 2)) for node in nodes}
 
         plates = {plate.name: plate for node in nodes for plate in self._plates(node)}
         rectangles: list[tuple[str, tuple[Point, Point]]] = []
@@ -165,9 +179,9 @@ class Diagram:
                 if set(edge) <= set(inside[name]):
                     points += curve(positions[edge[0]], positions[edge[1]], bulges[edge])
             points += [c for n, rectangle in rectangles if set(inside[n]) <= set(inside[name]) for c in rectangle]
-            (left, top), (right, bottom) = _bounds(points)
+            (left, top), (right, bottom) = bounds(points)
             label = self._plate_label(plates[name])
-            short = _width(label, 12) + 16 - (right - left + 2 * _PAD)
+            short = text_width(label, 12) + 16 - (right - left + 2 * _PAD)
             spread = max(short, 0) / 2
             rectangles.append((name, ((left - _PAD - spread, top - _PAD), (right + _PAD + spread, bottom + _PAD + 14))))
         body = ""
@@ -178,97 +192,53 @@ class Diagram:
                 f'text-anchor="end">{html.escape(self._plate_label(plates[name]))}</text>'
             )
         for edge in edges:
-            body += _arrow(positions[edge[0]], positions[edge[1]], bulges[edge], radii[edge[0]], radii[edge[1]])
-        body += "".join(self._node(node, side, positions[node], radii[node]) for node in nodes)
+            site = self._site(edge[1])
+            ends = positions[edge[0]], positions[edge[1]], bulges[edge], radii[edge[0]], radii[edge[1]]
+            # a factor is no variable: lines join it to what it depends on
+            body += arrow(*ends, head=site is None or not site.family.factor)
+        body += "".join(self._node(node, side, everywhere, radii[node]) for node in nodes)
 
         corners = [c for box in boxes.values() for c in box] + [c for _, r in rectangles for c in r]
         corners += [p for edge in edges for p in curve(positions[edge[0]], positions[edge[1]], bulges[edge])]
-        (left, top), (right, bottom) = _bounds(corners or [(0.0, 0.0)])
+        (left, top), (right, bottom) = bounds(corners or [(0.0, 0.0)])
         density = joint_density(self.structure) if side == "model" else guide_density(self.structure)
         title = to_text(density)
         lines = [f"{to_text(line.left)} ~ {to_text(line.family)}" for line in families(sites.values(), side == "model")]
         middle = (left + right) / 2
-        widest = max([_width(title, 16) + 50, *(_width(line, 14) for line in lines)])
+        widest = max([text_width(title, 16) + 50, *(text_width(line, 14) for line in lines)])
         left, right = min(left, middle - widest / 2), max(right, middle + widest / 2)
         body += (
             f'<text class="title" x="{middle:.1f}" y="{top - 18:.1f}" text-anchor="middle">'
-            f'<tspan class="small">{side}</tspan><tspan dx="9">{_markup(title)}</tspan></text>'
+            f'<tspan class="small">{side}</tspan><tspan dx="9">{markup(title)}</tspan></text>'
         )
         # below the deeper of the two drawings, so that both lists start on one line
-        depth = max(y for _, y in everywhere.values()) + _RADIUS + _PAD + 14
+        depth = max(y for _, y in everywhere.values()) + RADIUS + _PAD + 14
         start = max(bottom, depth) + 22
         for i, line in enumerate(lines):
             body += (
                 f'<text class="families" x="{middle:.1f}" y="{start + 20 * i:.1f}" '
-                f'text-anchor="middle">{_markup(line)}</text>'
+                f'text-anchor="middle">{markup(line)}</text>'
             )
         return _Panel(body, left, top - 44, right, start + 20 * len(lines))
 
     def _plate_label(self, plate: Plate) -> str:
         return f"{plate.name}: {'N' if plate.over_data else plate.size}"
 
-    def _node(self, node: str, side: str, position: Point, radius: float) -> str:
+    def _node(self, node: str, side: str, everywhere: dict[str, Point], radius: float) -> str:
+        position = everywhere[node]
         site = self._site(node)
-        x, y = position
         if site is not None and site.family.factor:
-            return (
-                f'<rect class="factor" x="{x - 6:.1f}" y="{y - 6:.1f}" width="12" height="12"/>'
-                f'<text class="small" x="{x:.1f}" y="{y + 20:.1f}" text-anchor="middle">'
-                f"{_markup(to_text(symbol(node)))}</text>"
-            )
-        shade = " observed" if site is None or site.observed else ""
-        shape = f'<ellipse class="node{shade}" cx="{x:.1f}" cy="{y:.1f}" rx="{radius:.1f}" ry="{_RADIUS:.1f}"/>'
+            above = [everywhere[parent][1] for parent in site.parents if parent in everywhere]
+            # the name stands on the side that its lines do not come from
+            low = not above or sum(above) / len(above) <= position[1]
+            return factor_node(position, to_text(symbol(node)), low)
         own = getattr(self.structure, side).get(node)
-        if own is not None and own.family.point:
-            shape += (
-                f'<ellipse class="node{shade}" cx="{x:.1f}" cy="{y:.1f}" rx="{radius - 4:.1f}" ry="{_RADIUS - 4:.1f}"/>'
-            )
-        name = to_text(symbol(node))
-        style = ' font-style="italic"' if len(re.sub(r"\W|\d|[₀-₉]", "", name)) == 1 else ""
-        place = f'x="{x:.1f}" y="{y + 6:.1f}" font-size="19" text-anchor="middle"'
-        return f"{shape}<text {place}{style}>{_markup(name)}</text>"
-
-
-def _width(text: str, size: float) -> float:
-    narrow = sum(character in "₀₁₂₃₄₅₆₇₈₉ₖⱼᵢ⁰¹²³⁴⁵⁶⁷⁸⁹ᵀᴷ,.()|ilIjtf " for character in text)
-    return size * (0.56 * (len(text) - narrow) + 0.36 * narrow)
-
-
-def _box(position: Point, radius: float) -> tuple[Point, Point]:
-    (x, y) = position
-    return (x - radius, y - _RADIUS), (x + radius, y + _RADIUS)
-
-
-def _bounds(points: Sequence[Point]) -> tuple[Point, Point]:
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    return (min(xs), min(ys)), (max(xs), max(ys))
-
-
-def _arrow(start: Point, end: Point, bulge: float, start_radius: float, end_radius: float) -> str:
-    """From rim to rim, with its head just outside the node."""
-    middle = control(start, end, bulge)
-    (x0, y0), (x1, y1) = _rim(start, middle, start_radius, 0), _rim(end, middle, end_radius, 2)
-    way = f"L{x1:.1f} {y1:.1f}" if not bulge else f"Q{middle[0]:.1f} {middle[1]:.1f} {x1:.1f} {y1:.1f}"
-    return f'<path class="edge" d="M{x0:.1f} {y0:.1f}{way}" marker-end="url(#pv-arrow)"/>'
-
-
-def _rim(centre: Point, towards: Point, radius: float, space: float) -> Point:
-    dx, dy = towards[0] - centre[0], towards[1] - centre[1]
-    length = math.hypot(dx, dy) or 1.0
-    dx, dy = dx / length, dy / length
-    # where the ray leaves the ellipse
-    reach = 1 / math.hypot(dx / radius, dy / min(radius, _RADIUS)) + space
-    return centre[0] + dx * reach, centre[1] + dy * reach
-
-
-def _markup(text: str) -> str:
-    """Text for SVG, with the subscripts that unicode has no letters for set low and small."""
-    parts = re.split(r"_([^\W\d₀-₉²]+)", text)
-    marked, low = "", False
-    for i, part in enumerate(parts):
-        if i % 2:
-            marked += f'<tspan dy="4" font-size="72%">{html.escape(part)}</tspan>'
-        elif part:
-            marked += f'<tspan dy="-4">{html.escape(part)}</tspan>' if low else html.escape(part)
-        low = bool(i % 2)
-    return marked
+        ring = own is not None and own.family.point
+        kind = "latent"
+        if site is None:
+            kind = "given"
+        elif node in self.structure.partly_known:
+            kind = "half"
+        elif site.observed:
+            kind = "observed"
+        return named_node(position, radius, kind, to_text(symbol(node)), ring)

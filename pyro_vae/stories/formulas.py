@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pyro_vae.stories.structure import Plate, Site, Structure
 from pyro_vae.stories.symbols import conditional, joined, space, symbol
-from pyro_vae.stories.tracing import Plate, Site, Structure
 
 __all__ = ["FamilyLine", "factorisations", "families", "family_latex", "guide_density", "joint_density"]
 
@@ -34,14 +34,13 @@ def joint_density(structure: Structure) -> str:
 
 
 def guide_density(structure: Structure) -> str:
-    """q(z | x)."""
+    """q(z | x), or nothing where nothing is latent."""
     sites = _distributions(structure.guide.values())
-    read = {parent for site in sites for parent in site.parents} - set(structure.guide)
-    return _density("q", sites, read)
+    return _density("q", sites, structure.read) if sites else ""
 
 
 def factorisations(structure: Structure) -> tuple[str, str]:
-    """p(x, z) = p(z) p(x | z) and the same for the guide, as LaTeX.
+    """p(x, z) = p(z) p(x | z) and the same for the guide, as LaTeX; nothing for a guide that proposes nothing.
 
     Factors of sites in a plate that not all sites share come with a product sign.
     """

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Point", "curve", "place", "route"]
+__all__ = ["Point", "curve", "place", "place_beside", "route"]
 
 Point = tuple[float, float]
 
@@ -42,6 +42,50 @@ def place(parents: Mapping[str, Sequence[str]], groups: Mapping[str, object], ga
         left += width + 1.6 * gap[0]
     middle = (min(x for x, _ in positions.values()) + max(x for x, _ in positions.values())) / 2
     return {node: (positions[node][0] - middle, positions[node][1]) for node in parents}
+
+
+def place_beside(
+    parents: Mapping[str, Sequence[str]], edges: Iterable[tuple[str, str]], positions: Mapping[str, Point], gap: Point
+) -> dict[str, Point]:
+    """Positions of more nodes, each on a free place near the nodes that it is joined to.
+
+    Args:
+        parents: what each of the new nodes is joined to.
+        edges: arrows that are there already, which the new lines had better not cross.
+        positions: of the nodes that are there already.
+        gap: between columns and between layers.
+
+    Example:
+        >>> place_beside({"f": ["y", "x"]}, [], {"y": (0.0, 0.0), "x": (0.0, 1.0)}, (1.0, 1.0))
+        {'f': (-1.0, 0.0)}
+    """
+    found: dict[str, Point] = {}
+    lines = [(positions[a], positions[b]) for a, b in edges if a in positions and b in positions]
+    steps = list(itertools.product((-1, 0, 1), (0, 1, -1)))
+    for node, joined in parents.items():
+        taken = {**positions, **found}
+        ends = [taken[name] for name in joined if name in taken] or list(taken.values())[:1] or [(0.0, 0.0)]
+        places = [(x + i * gap[0], y + j * gap[1]) for x, y in ends for i, j in steps]
+        costs = [_crowding(place, ends, list(taken.values()), lines, gap) for place in places]
+        found[node] = places[costs.index(min(costs))]
+        lines += [(end, found[node]) for end in ends]
+    return found
+
+
+def _crowding(
+    place: Point, ends: list[Point], taken: list[Point], lines: list[tuple[Point, Point]], gap: Point
+) -> float:
+    """How bad a place is for a node with straight lines to ``ends``: far from them, in the way, crossing lines."""
+    # a row of its own costs paper
+    total = 0.2 * all(abs(place[1] - other[1]) > 1e-6 for other in taken)
+    near = min((math.dist(place, other) for other in taken), default=gap[0])
+    total += sum(math.dist(place, end) for end in ends) / gap[0] + 100 * (near < 0.9 * min(gap))
+    for end in ends:
+        way = curve(place, end, 0.0)
+        total += sum(_cross(way, curve(*line, 0.0)) for line in lines)
+        others = (other for other in taken if other != end)
+        total += sum(min(math.dist(other, point) for point in way) < 0.35 * min(gap) for other in others)
+    return round(total, 6)
 
 
 def _ordered(

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import html
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
-from pyro_vae.evaluation import SiteTerm, site_terms
-from pyro_vae.stories.symbols import conditional, joined, to_text
-from pyro_vae.stories.tracing import Site, Structure, untouched
-
-__all__ = ["Ledger", "Row", "make_ledger"]
+__all__ = ["Group", "Ledger", "Row"]
 
 
 @dataclass(frozen=True)
@@ -24,13 +16,14 @@ class Row:
 
     Attributes:
         site: name of the sample site.
-        role: ``observed``, ``latent`` or ``factor``.
+        role: ``observed``, ``latent``, ``auxiliary`` or ``factor``.
         what: the term, in unicode.
         exact: whether it is in closed form; else it is an average over draws from the guide.
-        weight: with which the objective counts it (beta).
-        mean: nats per datum, unweighted.
+        weight: with which the objective counts it (beta, alpha).
+        mean: nats per datum, unweighted; averaged over all data, those of other groups count as 0.
         standard_error: of that mean over the data.
         part_of: the site whose row this one explains; such rows are not added again.
+        group: the kind of data that it is about, where there are several.
     """
 
     site: str
@@ -41,6 +34,23 @@ class Row:
     mean: float
     standard_error: float
     part_of: str | None = None
+    group: str = ""
+
+
+class Group(NamedTuple):
+    """Data of one kind: its name, what tells it from the others, how many there are, and their own ELBO."""
+
+    name: str
+    where: str
+    size: int
+    elbo: float
+
+
+class _Line(NamedTuple):
+    """A line of the table as it is shown."""
+
+    cells: list[str]
+    style: str = ""
 
 
 class Ledger:
@@ -48,23 +58,33 @@ class Ledger:
 
     Attributes:
         rows: of type :class:`Row`.
-        total: the ELBO, nats per datum.
+        groups: of type :class:`Group`, where the data are of several kinds.
+        total: the ELBO, nats per datum, without what factors add to the objective.
         standard_error: of the ELBO over the data.
-        weighted_total: with each row times its weight: what the objective climbs, were it estimated here.
+        weighted_total: with each row times its weight and with factors: what the objective climbs, were it estimated
+            here.
         objective: minus the training loss as the objective itself evaluates it, per datum, or ``None``.
         size: number of data.
+        num_samples: draws from the guide for each datum; 0 where it draws nothing.
     """
 
     def __init__(
-        self, rows: list[Row], standard_error: float, size: int, objective: float | None, num_samples: int
+        self,
+        rows: list[Row],
+        standard_error: float,
+        size: int,
+        objective: float | None,
+        num_samples: int,
+        groups: list[Group] | None = None,
     ) -> None:
         self.rows = rows
+        self.groups = groups or []
         self.size = size
         self.standard_error = standard_error
         self.objective = objective
         self.num_samples = num_samples
         main = [row for row in rows if row.part_of is None]
-        self.total = math.fsum(row.mean for row in main)
+        self.total = math.fsum(row.mean for row in main if row.role != "factor")
         self.weighted_total = math.fsum(row.weight * row.mean for row in main)
 
     @property
@@ -72,152 +92,101 @@ class Ledger:
         """Whether any row counts with another weight than 1."""
         return any(row.weight != 1 for row in self.rows)
 
-    def _table(self) -> tuple[list[str], list[list[str]], list[list[str]]]:
+    @property
+    def factors(self) -> list[Row]:
+        """The rows of what is part of the objective and of no bound."""
+        return [row for row in self.rows if row.role == "factor"]
+
+    def _table(self) -> tuple[list[str], list[_Line], list[_Line]]:
         head = ["", "nats per datum", "± s.e.", "how", "weight"]
-        body = []
-        for row in self.rows:
-            what = f"  {row.what}" if row.part_of else row.what
-            how = "" if row.part_of else "exact" if row.exact else "sampled"
-            body.append(
-                [what, f"{row.mean:.3f}", f"{row.standard_error:.3f}", how, "" if row.part_of else f"{row.weight:g}"]
-            )
-        foot = [["ELBO", f"{self.total:.3f}", f"{self.standard_error:.3f}", "", ""]]
-        if self.weighted:
-            foot.append(["with its weights", f"{self.weighted_total:.3f}", "", "", ""])
-        if self.objective is not None and abs(self.objective - self.weighted_total) > 5e-4:
-            foot.append(["what training climbs (−loss)", f"{self.objective:.3f}", "", "", ""])
-        columns = slice(None) if self.weighted else slice(-1)
-        return head[columns], [r[columns] for r in body], [r[columns] for r in foot]
+        body: list[_Line] = []
+        for group in self.groups or [Group("", "", self.size, self.total)]:
+            if group.where:
+                told = f"{group.where}: {group.size:,} data, with an ELBO of {_number(group.elbo)} each"
+                body.append(_Line([told], "group"))
+            body += [
+                _Line(self._cells(row, indent=bool(group.where)), "part" if row.part_of else "")
+                for row in self.rows
+                if row.group == group.name and row.role != "factor"
+            ]
+        foot = [_Line(["ELBO", _number(self.total), f"{self.standard_error:.3f}", "", ""], "total")]
+        where = {group.name: f", {group.where}" for group in self.groups}
+        foot += [_Line(self._cells(row, more=where.get(row.group, "")), "factor") for row in self.factors]
+        if self.weighted or self.factors:
+            foot.append(_Line([self._weighing, _number(self.weighted_total), "", "", ""], "total"))
+        if self.objective is not None and not math.isclose(
+            self.objective, self.weighted_total, rel_tol=1e-5, abs_tol=5e-4
+        ):
+            foot.append(_Line(["what training climbs (−loss)", _number(self.objective), "", "", ""]))
+        shown = len(head) - (not self.weighted)
+        return (
+            head[:shown],
+            [line._replace(cells=line.cells[:shown]) for line in body],
+            [line._replace(cells=line.cells[:shown]) for line in foot],
+        )
+
+    def _cells(self, row: Row, indent: bool = False, more: str = "") -> list[str]:
+        what = "  " * (indent + (row.part_of is not None)) + row.what + more
+        numbers = [what, _number(row.mean), f"{row.standard_error:.3f}"]
+        return [*numbers, "", ""] if row.part_of else [*numbers, "exact" if row.exact else "sampled", f"{row.weight:g}"]
 
     @property
-    def _caption(self) -> str:
-        draws = f"{self.num_samples} draw{'s' * (self.num_samples > 1)}"
-        return f"The ELBO of {self.size} data, with {draws} from the guide for each"
+    def _weighing(self) -> str:
+        told = ["its weights"] * self.weighted + ["what training adds"] * bool(self.factors)
+        return f"with {' and '.join(told)}"
+
+    @property
+    def _caption(self) -> list[str]:
+        first = f"The ELBO of {self.size:,} data"
+        if self.num_samples:
+            first += f", with {self.num_samples} draw{'s' * (self.num_samples > 1)} from the guide for each"
+        return [first, "Every row is averaged over all of them, so that the rows add up"] if self.groups else [first]
 
     def __str__(self) -> str:
         head, body, foot = self._table()
-        lines = [head, *body, *foot]
+        lines = [head, *(line.cells for line in [*body, *foot] if line.style != "group")]
         widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
 
         def show(line: list[str]) -> str:
             cells = [
                 cell.rjust(width) if i in (1, 2, 4) else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+                for i, (cell, width) in enumerate(zip(line, widths, strict=False))
             ]
-            return "  ".join(cells).rstrip()
+            return "  ".join(cells if len(line) > 1 else line).rstrip()
 
         rule = "─" * len(show(["x" * width for width in widths]))
-        return "\n".join([self._caption, show(head), rule, *map(show, body), rule, *map(show, foot)])
+        rows = [[show(line.cells) for line in part] for part in (body, foot)]
+        return "\n".join([*self._caption, show(head), rule, *rows[0], rule, *rows[1]])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         head, body, foot = self._table()
-
-        def row(cells: list[str], tag: str, style: str = "") -> str:
-            shown = "".join(
-                f'<{tag} style="text-align:{"right" if i in (1, 2, 4) else "left"};padding:2px 12px 2px '
-                f'{"24px" if cell.startswith("  ") else "4px"}">{html.escape(cell.strip())}</{tag}>'
-                for i, cell in enumerate(cells)
-            )
-            return f'<tr style="{style}">{shown}</tr>'
-
         rule = "border-top:1px solid currentColor"
-        lines = [row(head, "th")]
-        # sub-rows are quieter: they are not added again
-        lines += [
-            row(cells, "td", "opacity:.7" if cells[0].startswith("  ") else rule if i == 0 else "")
-            for i, cells in enumerate(body)
-        ]
-        lines += [row(cells, "td", rule + ";font-weight:bold" if i == 0 else "") for i, cells in enumerate(foot)]
+        # what a row is made of is quieter: it is not added again
+        styles = {"part": "opacity:.7", "total": "font-weight:bold", "group": "font-style:italic"}
+        lines = [_html_row(head, "th", "", len(head))]
+        for part in (body, foot):
+            lines += [
+                _html_row(line.cells, "td", f"{rule if i == 0 else ''};{styles.get(line.style, '')}", len(head))
+                for i, line in enumerate(part)
+            ]
         return (
             f'<table style="border-collapse:collapse;font-variant-numeric:tabular-nums"><caption style='
-            f'"text-align:left;padding-bottom:4px">{self._caption}</caption>{"".join(lines)}</table>'
+            f'"text-align:left;padding-bottom:4px">{"<br/>".join(self._caption)}</caption>{"".join(lines)}</table>'
         )
 
 
-def make_ledger(variant: Any, structure: Structure, x: Any, num_samples: int, seed: int) -> Ledger:
-    """Account for the ELBO of data ``x``; the random stream outside is left alone.
-
-    Raises:
-        DataError: when the data do not fit.
-    """
-    terms = _drawn_terms(variant, x, num_samples, seed)
-    rows = [row for term in terms for row in _rows(term, structure)]
-    whole: Any = sum(term.contribution for term in terms)
-    ledger = Ledger(rows, _standard_error(whole), len(whole), _minus_loss(variant, x, seed), num_samples)
-    if num_samples > 1 and ledger.objective is not None:
-        # the loss is of one draw: what it has beyond the terms of that same draw is the objective's own doing
-        single = [row for term in _drawn_terms(variant, x, 1, seed) for row in _rows(term, structure)]
-        ledger.objective += ledger.weighted_total - Ledger(single, 0.0, len(whole), None, 1).weighted_total
-    return ledger
+def _html_row(cells: list[str], tag: str, style: str, columns: int) -> str:
+    shown = ""
+    for i, cell in enumerate(cells):
+        indent = 4 + 10 * (len(cell) - len(cell.lstrip()))
+        span = f' colspan="{columns}"' if len(cells) == 1 else ""
+        side = "right" if i in (1, 2, 4) else "left"
+        style_of_cell = f"text-align:{side};padding:2px 12px 2px {indent}px"
+        shown += f'<{tag}{span} style="{style_of_cell}">{html.escape(cell.strip())}</{tag}>'
+    return f'<tr style="{style.strip(";")}">{shown}</tr>'
 
 
-def _drawn_terms(variant: Any, x: Any, num_samples: int, seed: int) -> list[SiteTerm]:
-    with untouched(variant):
-        torch.manual_seed(seed)
-        return site_terms(variant, x, num_samples=num_samples)
-
-
-def _rows(term: SiteTerm, structure: Structure) -> list[Row]:
-    mean, error = term.contribution.mean().item(), _standard_error(term.contribution)
-    if term.name not in structure.model:  # an auxiliary site, which only the guide has
-        q = structure.guide[term.name]
-        what = "−log " + to_text(conditional("q", [q.name], q.parents))
-        return [Row(q.name, "auxiliary", what, False, q.scale, mean, error)]
-    site = structure.model[term.name]
-    ours = to_text(conditional("p", [site.name], site.parents))
-    # a guide without uncertainty leaves nothing to sample
-    sure = all(s.family.point for s in structure.guide.values())
-    if term.observed:
-        role = "factor" if site.family.factor else "observed"
-        what = to_text(f"{site.name}({joined(site.parents)})") if site.family.factor else f"log {ours}"
-        return [Row(site.name, role, what, term.exact or sure, site.scale, mean, error)]
-    q = structure.guide[term.name]
-    theirs = to_text(conditional("q", [q.name], q.parents))
-    what = f"−KL({theirs} ‖ {ours})"
-    if site.family.improper or q.family.point:
-        what = f"log {ours} − log {theirs}"
-    rows = [Row(site.name, "latent", what, term.exact or _sure(site, q, sure), site.scale, mean, error)]
-    left_out = ", counted as 0"
-    for name, values, nothing in (
-        (f"log {ours}", term.log_p, site.family.improper),
-        (f"−log {theirs}", -term.log_q, q.family.point),
-    ):
-        rows.append(
-            Row(
-                site.name,
-                "latent",
-                name + left_out * nothing,
-                term.exact,
-                site.scale,
-                values.mean().item(),
-                _standard_error(values),
-                part_of=site.name,
-            )
-        )
-    return rows
-
-
-def _sure(site: Site, q: Site, sure: bool) -> bool:
-    return sure or (site.family.improper and q.family.point)
-
-
-def _standard_error(values: Tensor) -> float:
-    return values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
-
-
-def _minus_loss(variant: Any, x: Any, seed: int, batch_size: int = 1000) -> float | None:
-    """Minus the training loss per datum, from the objective itself and the same random stream."""
-    x = variant.as_data(x)
-    objective = copy.copy(variant.objective)  # some keep what they last computed
-    try:
-        with untouched(variant), torch.no_grad():
-            torch.manual_seed(seed)
-            losses = [
-                objective.loss(variant.model, variant.guide, *variant.program_arguments(batch))
-                for batch in x.split(batch_size)
-            ]
-    except Exception:  # an objective that is no loss of these two programs alone; the account stands without it
-        return None
-    return -float(sum(losses)) / len(x)
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")

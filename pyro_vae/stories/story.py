@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 from typing import Any
 
+from pyro_vae.stories.accounts import make_ledger
 from pyro_vae.stories.diagram import Diagram
 from pyro_vae.stories.formulas import FamilyLine, factorisations, families
-from pyro_vae.stories.ledger import Ledger, make_ledger
+from pyro_vae.stories.ledger import Ledger
 from pyro_vae.stories.mathsvg import formula_svg
 from pyro_vae.stories.objective import Objective, describe_objective
+from pyro_vae.stories.structure import Structure
 from pyro_vae.stories.symbols import to_text
-from pyro_vae.stories.tracing import Structure, trace_structure
+from pyro_vae.stories.tracing import trace_structure
 from pyro_vae.stories.words import guide_lines, model_lines
 
 __all__ = ["Story", "story"]
@@ -28,7 +31,7 @@ def story(variant: Any, *arguments: Any) -> Story:
 
     Args:
         variant: any variant.
-        arguments: of model and guide, where they should not be made up from ``variant.shape``.
+        arguments: of model and guide, where they should not be the variant's own ``examples``.
 
     Example:
         >>> import pyro_vae as pv
@@ -65,7 +68,7 @@ class Story:
         title: the variant's name.
         structure: sites, parents, plates and parts.
         model_latex: factorisation of the joint density, LaTeX.
-        guide_latex: factorisation of the guide.
+        guide_latex: factorisation of the guide; empty where nothing is latent.
         families: for ``model`` and ``guide`` the family and size of each site, LaTeX.
         objective: what is maximised.
     """
@@ -84,27 +87,34 @@ class Story:
     @property
     def words(self) -> str:
         """The generative story and what the guide does, one line a step."""
-        lines = [*model_lines(self.structure), *guide_lines(self.structure)]
-        return "\n".join("  " * depth + text for depth, text in lines)
+        return "\n".join("  " * depth + text for depth, text in self._steps)
+
+    @property
+    def _steps(self) -> list[tuple[int, str]]:
+        """Pairs of depth and text."""
+        after = self._variant.epilogue() if hasattr(self._variant, "epilogue") else ""
+        end = [(0, f"{after[0].upper()}{after[1:]}.")] if after else []
+        return [*model_lines(self.structure), *guide_lines(self.structure), *end]
 
     @property
     def formulas(self) -> list[str]:
         """Every formula of the story, LaTeX without dollar signs."""
         lines = [self.model_latex, *(line.latex for line in self.families["model"])]
         lines += [self.guide_latex, *(line.latex for line in self.families["guide"])]
-        return [*lines, *self.objective.lines]
+        return [line for line in [*lines, *self.objective.lines] if line]
 
     def diagram(self) -> Diagram:
         """The graphical models of model and guide, an SVG drawing."""
         return Diagram(self.structure)
 
-    def ledger(self, x: Any, num_samples: int = 1, seed: int = 0) -> Ledger:
+    def ledger(self, x: Any, y: Any = None, num_samples: int = 1, seed: int = 0) -> Ledger:
         """What each site contributes to the ELBO of data ``x`` (N, \\*shape), in nats per datum.
 
         The rows add up to ``evaluation.elbo`` of the same draws, those that follow ``torch.manual_seed(seed)``.
 
         Args:
-            x: data.
+            x: data, or a split, whose labels are used where ``y`` is not given.
+            y: labels, in variants that have them; -1 or NaN where they are missing.
             num_samples: draws from the guide for each datum.
             seed: of the draws; the random stream outside is left alone.
 
@@ -120,18 +130,19 @@ class Story:
             >>> [row.what for row in ledger.rows if row.part_of is None]
             ['−KL(q(z | x) ‖ p(z))', 'log p(x | z)']
         """
-        return make_ledger(self._variant, self.structure, x, num_samples, seed)
+        return make_ledger(self._variant, self.structure, x, y, num_samples, seed)
 
     def __str__(self) -> str:
         lines = [self.title, "", "The story"]
-        for depth, text in [*model_lines(self.structure), *guide_lines(self.structure)]:
+        for depth, text in self._steps:
             lines += _wrapped(text, indent=2 + 2 * depth, hang=3 if text[:1].isdigit() else 2)
         lines.append("")
         table = [[to_text(cell or "") for cell in line] for side in self.families.values() for line in side]
         left = max((len(cells[0]) for cells in table), default=0)
         middle = min(max((len(cells[1]) for cells in table), default=0), _WIDTH - left - 20)
         for side, factorisation in (("model", self.model_latex), ("guide", self.guide_latex)):
-            lines += _wrapped(f"{side.capitalize()}   {to_text(factorisation)}", indent=0, hang=8)
+            told = to_text(factorisation) or "none: nothing is latent"
+            lines += _wrapped(f"{side.capitalize()}   {told}", indent=0, hang=8)
             for line in self.families[side]:
                 name, family = to_text(line.left), to_text(line.family)
                 inside = f"{name.split(' ')[0]} ∈ {to_text(line.space)}" if line.space else ""
@@ -160,8 +171,7 @@ class Story:
 
     def _repr_html_(self) -> str:
         steps = "".join(
-            f'<div style="margin-left:{1.4 * depth:.1f}em">{html.escape(text)}</div>'
-            for depth, text in [*model_lines(self.structure), *guide_lines(self.structure)]
+            f'<div style="margin-left:{1.4 * depth:.1f}em">{html.escape(text)}</div>' for depth, text in self._steps
         )
 
         def formula(latex: str, indent: int = 0) -> str:
@@ -171,7 +181,8 @@ class Story:
 
         sides = ""
         for side, factorisation in (("model", self.model_latex), ("guide", self.guide_latex)):
-            sides += formula(factorisation) + "".join(formula(line.latex, 1) for line in self.families[side])
+            sides += "".join(formula(latex) for latex in [factorisation] if latex)
+            sides += "".join(formula(line.latex, 1) for line in self.families[side])
         notes = "".join(f'<div style="opacity:.75">{html.escape(note)}</div>' for note in self.objective.notes)
         heading = '<div style="font-weight:600;margin:.9em 0 .25em">{}</div>'
         return (
@@ -186,12 +197,18 @@ class Story:
 
 
 def _wrapped(text: str, indent: int, hang: int) -> list[str]:
-    """Lines of at most 80 columns that do not break inside parentheses."""
+    """Lines of at most 80 columns that do not break inside parentheses, nor inside brackets unless they must."""
+    lines = _broken(text, indent, hang, "([", ")]")
+    return lines if max(map(len, lines), default=0) <= _WIDTH else _broken(text, indent, hang, "(", ")")
+
+
+def _broken(text: str, indent: int, hang: int, opening: str, closing: str) -> list[str]:
     depth, kept = 0, ""
     for character in text:
-        depth += (character == "(") - (character == ")")
+        depth += (character in opening) - (character in closing)
         kept += "\N{NO-BREAK SPACE}" if character == " " and depth > 0 else character
-    # an operator stays with what follows it
+    # an operator stays with what follows it, a weight with what it weighs
+    kept = re.sub(r"([−+] \S+) (?=E|KL|log|max)", "\\1\N{NO-BREAK SPACE}", kept)
     for sign in (" −", " +", " ‖", "log"):
         kept = kept.replace(f"{sign} ", f"{sign}\N{NO-BREAK SPACE}")
     wrapped = textwrap.wrap(

@@ -196,7 +196,7 @@ def _atom(source: str) -> tuple[str, str]:
         if head == "^":
             return f"^({inside})" if len(inside) > 1 else f"^{inside}", rest
         return f"_{inside.replace(' ', '')}", rest
-    return {"-": "−", "~": " "}.get(head, head), source[1:]
+    return {"-": "−", "~": " ", "'": "′"}.get(head, head), source[1:]
 
 
 def _bracketed(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import pyro
@@ -18,66 +18,16 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from pyro_vae.parts import Part
-from pyro_vae.stories.family import Family, alike, innermost, read_family
+from pyro_vae.stories.family import alike, innermost, read_family
+from pyro_vae.stories.structure import Plate, Site, Structure, merged
+from pyro_vae.stories.symbols import joined, symbol, to_text
 from pyro_vae.variants.base import evaluating
 
-__all__ = ["Family", "Plate", "Site", "Structure", "trace_structure", "untouched"]
+__all__ = ["trace_structure", "untouched"]
 
 _BATCH = 7  # a size that no plate has by accident, so that plates over data can be told from others
+_SHORT = 24  # characters of a formula that can stand within another
 _INPUT = "argument: "  # marks what comes from an argument of the program, not from a site
-
-
-@dataclass(frozen=True)
-class Plate:
-    """A ``pyro.plate``; ``over_data`` when its size is that of the batch."""
-
-    name: str
-    size: int
-    over_data: bool
-
-
-@dataclass(frozen=True)
-class Site:
-    """One ``pyro.sample`` statement."""
-
-    name: str
-    observed: bool
-    parents: tuple[str, ...]
-    plates: tuple[Plate, ...]
-    family: Family
-    part: Part | None
-    enumerated: bool
-    scale: float
-
-
-@dataclass(frozen=True)
-class Structure:
-    """Sites of model and guide, each in the order of the program, and the inputs that no site explains."""
-
-    model: dict[str, Site]
-    guide: dict[str, Site]
-    given: tuple[str, ...]
-
-    @property
-    def latents(self) -> list[Site]:
-        """The model's sites that are not data."""
-        return [site for site in self.model.values() if not site.observed]
-
-    @property
-    def observed(self) -> list[Site]:
-        """The model's sites that are data."""
-        return [site for site in self.model.values() if site.observed and not site.family.factor]
-
-    @property
-    def factors(self) -> list[Site]:
-        """The terms that the model's ``pyro.factor`` statements add."""
-        return [site for site in self.model.values() if site.family.factor]
-
-    @property
-    def plates(self) -> list[Plate]:
-        """All plates, outermost first."""
-        sites = [*self.model.values(), *self.guide.values()]
-        return list({plate.name: plate for site in sites for plate in site.plates}.values())
 
 
 @contextlib.contextmanager
@@ -127,11 +77,11 @@ def _is_story(msg: Any) -> bool:
 
 
 def trace_structure(variant: Any, arguments: tuple[Any, ...] | None = None) -> Structure:
-    """Run guide and model once and read off their structure.
+    """Run guide and model once for each kind of data and read off their structure.
 
     Args:
         variant: anything with a ``model`` and a ``guide`` that are Pyro programs.
-        arguments: of both programs; made from ``variant.shape`` if not given.
+        arguments: of both programs; the variant's own ``examples`` if not given.
 
     Raises:
         Exception: whatever the programs themselves raise.
@@ -146,48 +96,56 @@ def trace_structure(variant: Any, arguments: tuple[Any, ...] | None = None) -> S
         (('x',), Normal())
     """
     with untouched(variant), torch.enable_grad():
-        if arguments is None:
-            arguments = variant.program_arguments(_example(variant))
-        sizes = {len(a) for a in arguments if isinstance(a, Tensor) and a.dim()}
-        names = _argument_names(variant.model, len(arguments))
-        marked = tuple(track_provenance(a, frozenset({_INPUT + n})) for n, a in zip(names, arguments, strict=True))
-        # the guide first: the model follows it, so that a prior that cannot be drawn from need not be
-        with _Tracker(variant) as guide_tracker:
-            guide_trace = poutine.trace(variant.guide).get_trace(*marked)
-        with _Tracker(variant) as model_tracker:
-            model_trace = poutine.trace(poutine.replay(variant.model, trace=guide_trace)).get_trace(*marked)
-        # an input that a site observes goes by the site's name
-        known: dict[str, str] = {}
-        for name, inputs in model_tracker.inputs.items():
-            if len(inputs) == 1 and (source := next(iter(inputs))).startswith(_INPUT):
-                known.setdefault(source, name)
-        programs = []
-        for trace, tracker, program in (
-            (model_trace, model_tracker, variant.model),
-            (guide_trace, guide_tracker, variant.guide),
-        ):
-            again = _again(program, trace, arguments)
-            programs.append(
-                {
-                    name: _site(node, tracker, known, sizes, again.nodes[name])
-                    for name, node in trace.nodes.items()
-                    if _is_story(node)
-                }
-            )
+        examples = variant.examples(_BATCH) if arguments is None else {"data": arguments}
+        return merged({kind: _traced(variant, given, kind) for kind, given in examples.items()})
+
+
+def _traced(variant: Any, arguments: tuple[Any, ...], kind: str) -> Structure:
+    """The structure that one run of both programs shows."""
+    sizes = {len(a) for a in arguments if isinstance(a, Tensor) and a.dim()}
+    names = _argument_names(variant.model, len(arguments))
+    marked = tuple(track_provenance(a, frozenset({_INPUT + n})) for n, a in zip(names, arguments, strict=True))
+    # the guide first: the model follows it, so that a prior that cannot be drawn from need not be
+    with _Tracker(variant) as guide_tracker:
+        guide_trace = poutine.trace(variant.guide).get_trace(*marked)
+    with _Tracker(variant) as model_tracker:
+        model_trace = poutine.trace(poutine.replay(variant.model, trace=guide_trace)).get_trace(*marked)
+    # an input that a site observes goes by the site's name
+    known: dict[str, str] = {}
+    for name, inputs in model_tracker.inputs.items():
+        if len(inputs) == 1 and (source := next(iter(inputs))).startswith(_INPUT):
+            known.setdefault(source, name)
+    programs = []
+    for sign, trace, tracker, program in (
+        ("", model_trace, model_tracker, variant.model),
+        ("-", guide_trace, guide_tracker, variant.guide),
+    ):
+        again = _again(program, trace, arguments)
+        sites = {
+            name: _site(node, tracker, known, sizes, again.nodes[name])
+            for name, node in trace.nodes.items()
+            if _is_story(node)
+        }
+        programs.append({name: _with_term(site, program, kind, sign) for name, site in sites.items()})
     model, guide = programs
     parents = {parent for site in [*model.values(), *guide.values()] for parent in site.parents}
     given = tuple(name for name in names if name in parents and name not in model and name not in guide)
     return Structure(model, guide, given)
 
 
-def _example(variant: Any) -> Tensor:
-    """A batch that lies in the likelihood's support, where one of the usual values does."""
-    fallback = torch.zeros(_BATCH, *variant.shape, dtype=variant.dtype, device=variant.device)
-    for value in (0.0, 0.5, 1.0):
-        for candidate in (fallback + value, (fallback + value).long()):
-            with contextlib.suppress(Exception):
-                return variant.as_data(candidate)
-    return fallback
+def _with_term(site: Site, program: Any, kind: str, sign: str) -> Site:
+    """A factor with what it adds to the objective, which subtracts what is added in the guide."""
+    if not site.family.factor:
+        return site
+    name = f"{symbol(site.name)}({joined(site.parents)})"
+    told = getattr(program, "factors", {})
+    formula = told.get(f"{kind}/{site.name}", told.get(site.name, ""))
+    if not formula:
+        return replace(site, term=f"{sign}{name}")
+    # what is long gets a name in the objective and a line of its own
+    return (
+        replace(site, term=formula) if len(to_text(formula)) <= _SHORT else replace(site, term=name, definition=formula)
+    )
 
 
 def _argument_names(program: Callable[..., Any], count: int) -> list[str]:
@@ -237,4 +195,10 @@ def _site(node: Any, tracker: _Tracker, known: dict[str, str], sizes: set[int], 
         part,
         bool(node["infer"].get("enumerate")),
         float(scale) if not isinstance(scale, Tensor) or scale.numel() == 1 else 1.0,
+        part is not None and _is_frozen(part),
     )
+
+
+def _is_frozen(part: nn.Module) -> bool:
+    trained = [parameter.requires_grad for parameter in part.parameters()]
+    return bool(trained) and not any(trained)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from pyro_vae.stories.structure import Plate, Site, Structure
 from pyro_vae.stories.symbols import joined, symbol, to_text
-from pyro_vae.stories.tracing import Plate, Site, Structure
 
 __all__ = ["family_words", "guide_lines", "model_lines", "plate_words"]
 
@@ -26,11 +26,44 @@ def model_lines(structure: Structure) -> list[tuple[int, str]]:
 
 
 def guide_lines(structure: Structure) -> list[tuple[int, str]]:
-    """How the guide proposes the latents: pairs of depth and text."""
-    sites = list(structure.guide.values())
-    read = {parent for site in sites for parent in site.parents} - set(structure.guide)
-    head = f"The guide, reading {_names(read)}:" if read else "The guide, which reads no data:"
-    return [(0, head), *((depth + 1, text) for depth, text in _walk(structure, sites, numbered=False))]
+    """How the guide proposes the latents, and what it adds to the objective: pairs of depth and text."""
+    sites = [site for site in structure.guide.values() if not site.family.factor]
+    if not structure.guide:
+        return [(0, "Nothing is latent: there is nothing for a guide to propose.")]
+    lines = [*_walk(structure, sites, numbered=False), *((0, text) for text in _added(structure))]
+    return [(0, _reading(structure)), *((depth + 1, text) for depth, text in lines)]
+
+
+def _reading(structure: Structure) -> str:
+    always = set.intersection(*(one.read for one in structure.kinds.values()))
+    sometimes = set.union(*(one.read for one in structure.kinds.values())) - always
+    where = [
+        f"{_names(names)} where {'it is' if len(names) == 1 else 'they are'} known"
+        for names in [sometimes]
+        if sometimes
+    ]
+    read = ", and ".join([_names(always)] * bool(always) + where)
+    return f"The guide, reading {read}:" if read else "The guide, which reads no data:"
+
+
+def _added(structure: Structure) -> list[str]:
+    """What the guide's factors are for; one that is not the same for all data says where it is."""
+    told = [
+        (
+            kind,
+            f"add {to_text(site.term)} to the objective"
+            if site.term[:1] != "-"
+            else (f"subtract {to_text(site.term[1:])} from the objective"),
+        )
+        for kind, one in structure.kinds.items()
+        for site in one.guide.values()
+        if site.family.factor
+    ]
+    texts = [text for _, text in told]
+    everywhere = {text for text in texts if texts.count(text) == len(structure.kinds)}
+    return list(
+        dict.fromkeys(text if text in everywhere else f"{structure.circumstance(kind)}, {text}" for kind, text in told)
+    )
 
 
 def _walk(structure: Structure, sites: Iterable[Site], numbered: bool) -> list[tuple[int, str]]:
@@ -47,7 +80,8 @@ def _walk(structure: Structure, sites: Iterable[Site], numbered: bool) -> list[t
         for depth, plate in enumerate(plates[shared:], start=shared):
             lines.append((depth, f"{plate_words(plate, structure)}:"))
         open_plates = plates
-        text = _sentence(site, structure, numbered, alone=not numbered and len(sites) == 1)
+        text = _circumstance(site, structure, numbered)
+        text += _sentence(site, structure, numbered, alone=not numbered and len(sites) == 1)
         lines.append((len(plates), f"{count}. {text}" if numbered else text))
     return lines
 
@@ -79,7 +113,18 @@ def _sentence(site: Site, structure: Structure, in_model: bool, alone: bool) -> 
         text = f"draw {whose}{name}{given} from {family}"
     if site.enumerated and not (in_model and site.name in structure.guide):
         text += " (no draw is needed: all its values are summed over)"
-    return text
+    if in_model and site.name in structure.partly_known:
+        latent = all(site.name in one.model for one in structure.kinds.values())
+        text += f" (known for some data{'' if latent else ', left out for the others'})"
+    return text + " (kept as trained)" * site.frozen
+
+
+def _circumstance(site: Site, structure: Structure, in_model: bool) -> str:
+    """In which kinds of data the guide has a site, where it does not have it in all."""
+    kinds = [kind for kind, one in structure.kinds.items() if site.name in one.guide]
+    if in_model or len(kinds) == len(structure.kinds):
+        return ""
+    return " or ".join(structure.circumstance(kind) for kind in kinds) + ", "
 
 
 def family_words(site: Site, in_model: bool) -> str:
@@ -94,6 +139,9 @@ def family_words(site: Site, in_model: bool) -> str:
     else:
         network = f"a network of {_names(site.parents)}"
     words = re.sub(r"\bthe (en|de)coder\b", network, site.part.words())
+    if in_model and not site.observed:
+        # a likelihood's family that describes a code
+        words = re.sub(r", for each of (\d+) values,? ", r" in \1 dimensions ", words)
     return re.sub(r"\b1 (dimension|component|level|normal|transformation|value)s\b", r"1 \1", words)
 
 

@@ -25,7 +25,7 @@ class Batches:
         batch_size: most data in a batch; an epoch is cut into as few batches as that needs, of equal size but for one
             datum, so that no rest is left with a batch of its own (which batch norm cannot use).
         seed: of the order.
-        transform: applied to the x of each batch, such as :func:`pyro_vae.data.binarize`.
+        transform: applied to each batch and its labels.
         labelled_batch_size: an epoch is a pass over the data without labels, and each batch has so many data with
             labels in addition, which return as often as that takes; ``None`` takes all data once each.
     """
@@ -36,7 +36,7 @@ class Batches:
         y: Tensor | None,
         batch_size: int,
         seed: int,
-        transform: Callable[[Tensor], Tensor] | None = None,
+        transform: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]] | None = None,
         labelled_batch_size: int | None = None,
     ) -> None:
         self.x = x
@@ -70,10 +70,8 @@ class Batches:
                 again = torch.tensor(list(itertools.islice(repeated, self.labelled_batch_size)), dtype=torch.long)
                 chosen = torch.cat([again, chosen])
             chosen = chosen.to(self.x.device)
-            batch = self.x[chosen]
-            if self.transform is not None:
-                batch = self.transform(batch).to(batch)
-            yield batch, None if self.y is None else self.y[chosen]
+            batch = self.x[chosen], None if self.y is None else self.y[chosen]
+            yield batch if self.transform is None else self.transform(*batch)
 
     def _endless(self, generator: torch.Generator) -> Iterator[int]:
         while len(self._repeated):

@@ -31,6 +31,7 @@ def fit(
     labelled_batch_size: int | str | None = "auto",
     lr: float | Schedule = 2e-3,
     lr_schedule: str | Schedule = "cosine",
+    warmup: int | None = None,
     optimizer: Callable[..., torch.optim.Optimizer] = adam,
     clip: float | None = None,
     transform: Callable[[Tensor], Tensor] | None = None,
@@ -63,11 +64,13 @@ def fit(
         lr: peak learning rate, or a schedule over epochs, which then replaces ``lr_schedule``.
         lr_schedule: ``"cosine"`` (a third of the epochs at ``lr``, then down to a hundredth of it), ``"constant"``, or
             a schedule of factors.
+        warmup: steps over which the learning rate rises from zero in a straight line; the variant's own if not given
+            (0 for most, 100 for M2 and its relatives, whose first steps decide what y is used for).
         optimizer: ``optimizer(parameters, lr=...)`` gives a torch optimiser, Adam by default;
             ``functools.partial(torch.optim.Adam, eps=1e-4)`` passes options.
         clip: largest norm of the gradient (nats per datum); no clipping if not given.
         transform: applied to each batch anew, :func:`pyro_vae.data.binarize` for dynamic binarisation; to the
-            validation data once.
+            validation data once.  Labels stay as they are, except where y is data itself (structured output).
         seed: of batches, noise and starting values that are drawn from data.  The weights are drawn when the variant
             is made: call ``torch.manual_seed`` before that to repeat a whole run.
         device: ``"auto"`` (CUDA where there is one), or any torch device.
@@ -126,6 +129,7 @@ def fit(
         progress=progress,
         labelled_batch_size=_labelled_batch_size(labelled_batch_size),
         monitor=monitor,
+        warmup=variant.warmup if warmup is None else _steps(warmup),
     )
     if clip is not None and not clip > 0:
         raise ConfigurationError(f"clip is the largest allowed norm, a positive number, got {clip!r}")
@@ -133,6 +137,12 @@ def fit(
         raise ConfigurationError("resume=True and tensorboard=True need folder=, where the run is or will be")
     variant.to(_device(device))
     return Run(variant, settings, folder, resume).train(train_data, valid_data)
+
+
+def _steps(warmup: int) -> int:
+    if not isinstance(warmup, int) or warmup < 0:
+        raise ConfigurationError(f"warmup is a number of steps, got {warmup!r}")
+    return warmup
 
 
 def _labelled_batch_size(size: int | str | None) -> int | str | None:

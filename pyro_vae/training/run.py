@@ -57,10 +57,11 @@ class Settings:
     progress: bool | str
     labelled_batch_size: int | str | None = "auto"
     monitor: str | None = None
+    warmup: int = 0
 
     def as_text(self) -> str:
         """What must be the same when a run is resumed."""
-        same = ("batch_size", "clip", "seed", "precision", "patience", "labelled_batch_size", "monitor")
+        same = ("batch_size", "clip", "seed", "precision", "patience", "labelled_batch_size", "monitor", "warmup")
         named = {"transform": _name(self.transform), "optimizer": _name(self.optimizer), "peak lr": self.lr(0.0)}
         return json.dumps({name: getattr(self, name) for name in same} | named)
 
@@ -112,8 +113,9 @@ class Run:
     def _step(self, engine: Engine, batch: tuple[Tensor, Tensor | None]) -> float:
         x, y = batch
         now = (engine.state.iteration - 1) / len(self.batches)
-        self.variant.anneal(now)
-        self.optim.set_lr(self.settings.lr(now))
+        self.variant.anneal(now, self.settings.epochs)
+        rise = min(1.0, engine.state.iteration / self.settings.warmup) if self.settings.warmup else 1.0
+        self.optim.set_lr(rise * self.settings.lr(now))
         self.optim.batch = len(x)
         with self.precision:
             loss = self.svi.step(*self.variant.program_arguments(x, y))
@@ -123,7 +125,7 @@ class Run:
             for name, value in terms.factors.items():
                 self.factors[name] = self.factors.get(name, 0.0) + value
         self.total += loss
-        if engine.state.iteration == self.first_step:
+        if engine.state.iteration == 1:
             # the first batch was checked in full; from here on the checks would be most of the work
             self.unchecked.enter_context(pyro.validation_enabled(False))
         return loss
@@ -139,18 +141,20 @@ class Run:
             torch.manual_seed(settings.seed)
             x, y = self._checked("data", data)
             self.valid = None if valid is None else self._checked("valid", valid)
-            self.batches = Batches(
-                x, y, settings.batch_size, settings.seed, settings.transform, self._labelled_batch_size(y)
-            )
+            self.batches = Batches(x, y, settings.batch_size, settings.seed, self._seen, self._labelled_batch_size(y))
             self.precision = torch.autocast(
                 variant.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
             )
             if not (self.saved or variant.initialised):
-                variant.initialise(x if settings.transform is None else settings.transform(x), y)
+                variant.initialise(*self._seen(x, y))
             self._attach()
             variant.train()
             start = self._restore() if self.saved else 0
-            self.first_step = start * len(self.batches) + 1
+            variant.unfinish()  # what an earlier run made of the weights does not belong to those to come
+            if start:
+                # the first step was checked when the run began; checking another would take its densities in another
+                # order, and gradients that are added up in another order differ in the last digit
+                self.unchecked.enter_context(pyro.validation_enabled(False))
             try:
                 stopped = self.stopper is not None and self.stopper.counter >= self.stopper.patience
                 if start < settings.epochs and not stopped:
@@ -162,7 +166,7 @@ class Run:
                     self.writer.close()
             if settings.patience is not None and self.best is not None:
                 variant.load_state_dict(self.best)
-            variant.finish(x if settings.transform is None else settings.transform(x), y)
+            variant.finish(*self._seen(x, y))
             if self.folder is not None:
                 self._keep_finished()
         return self.history
@@ -175,11 +179,23 @@ class Run:
         try:
             if self.settings.transform is None:
                 return self.variant.batch(x, y)
-            x = x.to(self.variant.device, self.variant.dtype)
-            seen, y = self.variant.batch(self.settings.transform(x), y)
+            x, y = x.to(self.variant.device, self.variant.dtype), None if y is None else y.to(self.variant.device)
+            seen = self.variant.batch(*self._seen(x, y))
         except DataError as error:
             raise DataError(f"{what}: {error}") from None
-        return x if what == "data" else seen, y
+        if what != "data":
+            return seen
+        # the labels as they were checked, except where the transform is of them too
+        return x, y if self.variant.transforms_labels else seen[1]
+
+    def _seen(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What the variant sees of data: a new draw of the transform."""
+        transform = self.settings.transform
+        if transform is None:
+            return x, y
+        if y is not None and self.variant.transforms_labels:
+            y = transform(y).to(y)
+        return transform(x).to(x), y
 
     def _labelled_batch_size(self, y: Tensor | None) -> int | None:
         """How many data with labels each batch is given in addition; ``None`` where labels come as they fall."""
@@ -237,15 +253,14 @@ class Run:
         if getattr(self.objective, "terms", None) is not None:
             reconstruction, kl = (self.reported / n).tolist()
         else:  # Pyro's own objectives report only their sum
-            x = self.batches.x if self.settings.transform is None else self.settings.transform(self.batches.x)
-            some = elbo(self.variant, x, self.batches.y)
+            some = elbo(self.variant, *self._seen(self.batches.x, self.batches.y))
             reconstruction, kl = some.reconstruction.mean().item(), some.kl.mean().item()
         entry: dict[str, Any] = {
             "loss": self.total / n,
             "elbo": reconstruction - kl,
             "reconstruction": reconstruction,
             "kl": kl,
-            "beta": self.variant.beta(epoch - 1 / len(self.batches)),
+            "beta": self.variant.beta.over(self.settings.epochs)(epoch - 1 / len(self.batches)),
             "lr": self.settings.lr(epoch - 1 / len(self.batches)),
             **{name: value.item() / n for name, value in self.factors.items()},
         }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import ConfigurationError
-from pyro_vae.parts import Conditional, Part, check_distribution, in_evaluation
+from pyro_vae.parts import Part, check_distribution, in_evaluation
 
 __all__ = ["assembling", "check_kinds", "check_part"]
 
@@ -34,8 +34,7 @@ def assembling(*parts: Any) -> Iterator[None]:
         ConfigurationError: when one belongs to a variant already.
     """
     for part in parts:
-        if isinstance(part, Conditional):
-            part.check_free()
+        part.check_free()  # of all, before any is taken: one that belongs elsewhere must not be released here
     try:
         yield
     except Exception:

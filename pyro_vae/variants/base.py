@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyro
@@ -66,6 +66,15 @@ class Variant(Configured, PyroModule):
     decodes_label = False
     """Whether the likelihood is conditional on the label."""
 
+    has_code = True
+    """Whether data have codes: whether anything is latent."""
+
+    explains_data = True
+    """Whether x has a story; where it has none it is given, and y is what the likelihood explains."""
+
+    letters: ClassVar[Mapping[str, str]] = {}
+    """What formulas call the weights of sites, LaTeX by the site's name."""
+
     def __init__(
         self,
         model: Program,
@@ -115,6 +124,11 @@ class Variant(Configured, PyroModule):
     def generates_from_label(self) -> bool:
         """Whether data can be generated for a given label."""
         return self.decodes_label
+
+    @property
+    def predicts(self) -> bool:
+        """Whether :meth:`predict` gives anything."""
+        return type(self).predict is not Variant.predict
 
     @property
     def device(self) -> torch.device:
@@ -173,6 +187,7 @@ class Variant(Configured, PyroModule):
         Raises:
             DataError: when the data do not fit.
         """
+        self._check_code()
         x, y = self.batch(x, y)
         y = self.completed(x, y)
         with torch.no_grad(), evaluating(self):
@@ -189,11 +204,25 @@ class Variant(Configured, PyroModule):
         Raises:
             DataError: when the codes do not have D dimensions, or for labels that are missing or not wanted.
         """
+        self._check_code()
         z = torch.as_tensor(z, device=self.device).to(self.dtype)
         if not z.dim() or z.shape[-1] != self.latent_size:
             raise DataError(f"z: codes of shape {tuple(z.shape)}, wanted (..., {self.latent_size})")
         with torch.no_grad(), evaluating(self):
             return self.likelihood(z, *self._decoded_with(z.shape[:-1], y))
+
+    def code_prior(self) -> TorchDistribution:
+        """p(z) of the codes that :meth:`decode` takes, with no batch shape.
+
+        Raises:
+            ConfigurationError: where codes have no prior of their own.
+        """
+        self._check_code()
+        return self.model.prior()  # type: ignore[union-attr, operator]
+
+    def _check_code(self) -> None:
+        if not self.has_code:
+            raise ConfigurationError(f"{type(self).__name__} has no codes: nothing in it is latent")
 
     def reconstruct(self, x: Any, y: Any = None, *, mean: bool = True) -> Tensor:
         """Data (N, \\*shape) passed through code and back.
@@ -207,6 +236,7 @@ class Variant(Configured, PyroModule):
         Raises:
             DataError: when the data do not fit.
         """
+        self._check_code()
         x, y = self.batch(x, y)
         y = self.completed(x, y)
         q = self.encode(x, y)
@@ -234,7 +264,7 @@ class Variant(Configured, PyroModule):
         Raises:
             DataError: when the data do not fit.
         """
-        if type(self).predict is Variant.predict:
+        if not self.predicts:
             return {}
         x, y = self.batch(x, y)
         if y is None or not (known := labelled(y)).any():
@@ -262,15 +292,28 @@ class Variant(Configured, PyroModule):
             raise DataError(f"{type(self).__name__} decodes a code together with a label; call decode(z, y)")
         assert self.label is not None
         n = batch.numel()
-        y = torch.as_tensor(y, device=self.device)
-        y = y.expand(*batch, *self.label.shape) if y.shape != (*batch, *self.label.shape) else y
-        return (self.as_labels(y.reshape(n, *self.label.shape), n, complete=True).reshape(*batch, *self.label.shape),)
+        y = self._as_tensor(y)
+        if y.shape == self.label.shape:
+            y = y.expand((*batch, *self.label.shape))  # of a single code () too
+        elif y.shape != (*batch, *self.label.shape):
+            raise DataError(
+                f"y: labels of shape {tuple(y.shape)} for codes of batch shape {tuple(batch)}, wanted "
+                f"{(*batch, *self.label.shape)}, or one label for all, {self.label.shape}"
+            )
+        y = self.as_labels(y.reshape(n, *self.label.shape), n, complete=True)
+        return (y.reshape((*batch, *self.label.shape)),)
 
     def _for_each(self, y: Any, n: int) -> Tensor:
         """Labels for n data from one for all, or one for each."""
         assert self.label is not None
-        y = torch.as_tensor(y, device=self.device)
+        y = self._as_tensor(y)
         return y.expand(n, *self.label.shape) if y.shape == self.label.shape else y
+
+    def _as_tensor(self, y: Any) -> Tensor:
+        try:
+            return torch.as_tensor(y, device=self.device)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise DataError(f"y: {error}") from error
 
     # -- data in
 
@@ -335,11 +378,7 @@ class Variant(Configured, PyroModule):
             DataError: wrong type, shape or values.
         """
         assert self.label is not None
-        try:
-            y = torch.as_tensor(y, device=self.device)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise DataError(f"y: {error}") from error
-        y = self.label.check(y, n)
+        y = self.label.check(self._as_tensor(y), n)
         missing = ~labelled(y)
         if complete and missing.any():
             raise DataError(
@@ -389,24 +428,43 @@ class Variant(Configured, PyroModule):
                 module.initialise(x)
         self.initialised.fill_(True)
 
+    transforms_labels = False
+    """Whether the ``transform`` of ``fit`` is applied to labels too: where they are of the same kind as the data."""
+
+    warmup = 0
+    """Steps over which ``fit`` raises the learning rate from zero, where it is not told otherwise."""
+
     finishes = False
     """Whether :meth:`finish` does anything."""
 
     def finish(self, x: Tensor, y: Tensor | None) -> None:
         """What is left to do after the last epoch of ``fit``, such as a second stage; by default nothing."""
 
+    def unfinish(self) -> None:
+        """Undo :meth:`finish`, because training goes on; by default nothing."""
+
+    def epilogue(self) -> str:
+        """What :meth:`finish` does, as the story tells it; by default nothing."""
+        return ""
+
     def weigh(self, **weights: float | Schedule) -> None:
         """Set the weights of sites other than those that beta weighs, numbers or schedules over epochs."""
         self.schedules |= {site: as_schedule(weight, site) for site, weight in weights.items()}
         self.anneal(float("inf"))
 
-    def anneal(self, epoch: float) -> float:
-        """Set the weight of the KL to what its schedule says for ``epoch``; returns it."""
-        weights = dict.fromkeys(self.latents, self.beta(epoch))
-        weights |= {site: schedule(epoch) for site, schedule in self.schedules.items()}
+    def anneal(self, epoch: float, epochs: float = 1.0) -> float:
+        """Set the weights of all sites to what their schedules say for ``epoch``; returns beta.
+
+        Args:
+            epoch: time since the start of training.
+            epochs: of the whole training, for schedules that stretch with it.
+        """
+        beta = self.beta.over(epochs)(epoch)
+        weights = dict.fromkeys(self.latents, beta)
+        weights |= {site: schedule.over(epochs)(epoch) for site, schedule in self.schedules.items()}
         for program in (self.model, self.guide):
             program.weights = dict(weights)
-        return self.beta(epoch)
+        return beta
 
     # -- files
 

@@ -6,6 +6,7 @@ import torch
 from pyro.infer.elbo import ELBO as PyroELBO
 
 from pyro_vae import guides, models
+from pyro_vae.errors import ConfigurationError
 from pyro_vae.labels import Label
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Network
@@ -80,13 +81,13 @@ class ConditionalVAE(Variant):
         )
         with assembling(label, prior, likelihood, posterior):
             connect_style(label, prior, likelihood, posterior, encoder, decoder)  # type: ignore[arg-type]
-        super().__init__(
-            models.ConditionalVAE(prior, likelihood),
-            guides.ConditionalVAE(posterior),
-            label=label,
-            beta=beta,
-            objective=objective,
-        )
+            super().__init__(
+                models.ConditionalVAE(prior, likelihood),
+                guides.ConditionalVAE(posterior),
+                label=label,
+                beta=beta,
+                objective=objective,
+            )
 
 
 def connect_style(
@@ -97,6 +98,11 @@ def connect_style(
     Raises:
         ConfigurationError: when the parts do not fit together.
     """
+    if prior.reads_data:
+        raise ConfigurationError(
+            f"{prior!r} is a mixture of the guide's q(z | u) at pseudo-inputs u, and here q(z | x, y) wants a label "
+            f"too; use priors.MixtureOfNormals({prior.size})"
+        )
     label.meet()
     prior.meet(posterior, likelihood.shape)
     posterior.connect(

@@ -43,6 +43,8 @@ class Discriminative(GivenData):
         torch.Size([270, 10])
     """
 
+    has_code = False
+
     def __init__(
         self,
         output: Label | Likelihood,
@@ -60,10 +62,15 @@ class Discriminative(GivenData):
             predictor = label.predictor()
             predictor.connect(network, input_shape)
             check_part("output", predictor, label.shape, torch.zeros(2, *input_shape))
-        super().__init__(
-            models.Discriminative(predictor), guides.Discriminative(), label=label, objective=objective, latents=()
-        )
-        self.input_shape = input_shape
+            super().__init__(
+                models.Discriminative(predictor), guides.Discriminative(), label=label, objective=objective, latents=()
+            )
+        self._given(input_shape)
+
+    @property
+    def latent_size(self) -> int:
+        """0: nothing is latent."""
+        return 0
 
     def predict(self, x: Any, *, num_samples: int = 100) -> TorchDistribution:
         """p(y | x) for data (N, \\*shape).

@@ -89,13 +89,36 @@ class M1(VAE):
         Raises:
             DataError: when they are of fewer than two classes.
         """
-        known = labelled(y) if y is not None else torch.zeros(len(x), dtype=torch.bool)
-        if y is None or len(y[known].unique()) < 2:
-            raise DataError("y: M1's classifier needs known labels of at least two classes")
+        known = self._known(y)
+        assert y is not None
         q = self.encode(x[known])
         self.labelled_codes = representative(q) if self.codes == "mean" else q.sample()
         self.known_labels = y[known]
         self._fitted = None
+
+    def initialise(self, x: Tensor, y: Tensor | None = None) -> None:
+        self._known(y)  # now, not after all the epochs
+        super().initialise(x, y)
+
+    def _known(self, y: Tensor | None) -> Tensor:
+        """Which labels are known, (N,).
+
+        Raises:
+            DataError: when they are of fewer than two classes.
+        """
+        if y is None or len(y[labelled(y)].unique()) < 2:
+            raise DataError(
+                "y: M1's classifier needs known labels of at least two classes; without labels it is a VAE: pv.VAE(...)"
+            )
+        return labelled(y)
+
+    def unfinish(self) -> None:
+        self.labelled_codes, self.known_labels = self.labelled_codes[:0], self.known_labels[:0]
+        self._fitted = None
+
+    def epilogue(self) -> str:
+        codes = "E[z | x]" if self.codes == "mean" else "draws of z given x"
+        return f"then {self.classifier!r} is fitted to the codes of data whose label is known, {codes}, to predict it"
 
     def score(self, x: Any, y: Any = None) -> dict[str, float]:
         return super().score(x, y) if len(self.known_labels) else {}

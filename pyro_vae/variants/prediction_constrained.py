@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -14,6 +15,7 @@ from pyro_vae.labels import Categorical, Label
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Network
 from pyro_vae.objectives import Schedule
+from pyro_vae.objectives.schedules import as_schedule
 from pyro_vae.posteriors import Normal, Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.variants.assembly import assembling, check_kinds, check_part
@@ -61,6 +63,7 @@ class PredictionConstrainedVAE(Variant):
     """
 
     labels = "some"
+    letters: ClassVar[Mapping[str, str]] = {"y": r"\lambda"}
 
     def __init__(
         self,
@@ -101,14 +104,14 @@ class PredictionConstrainedVAE(Variant):
             check_part("posterior", posterior, prior.shape, x)
             check_part("likelihood", likelihood, likelihood.shape, z)
             check_part("classifier", predictor, label.shape, z)
-        super().__init__(
-            models.PredictionConstrainedVAE(prior, likelihood, predictor),
-            guides.PredictionConstrainedVAE(posterior),
-            label=label,
-            beta=beta,
-            weights={"y": multiplier},
-            objective=objective,
-        )
+            super().__init__(
+                models.PredictionConstrainedVAE(prior, likelihood, predictor),
+                guides.PredictionConstrainedVAE(posterior),
+                label=label,
+                beta=beta,
+                weights={"y": as_schedule(multiplier, "multiplier")},
+                objective=objective,
+            )
 
     def completed(self, x: Tensor, y: Tensor | None) -> Tensor | None:
         return None  # the encoder never looks at labels
@@ -173,6 +176,11 @@ class ConsistencyConstrainedVAE(PredictionConstrainedVAE):
         objective: PyroELBO | None = None,
     ) -> None:
         check_kinds(label=(label, Categorical))
+        # before any part is taken
+        weights = {
+            "consistency": as_schedule(consistency, "consistency"),
+            "aggregate": as_schedule(aggregate, "aggregate"),
+        }
         super().__init__(label, prior, likelihood, posterior, encoder, decoder, classifier, multiplier, beta, objective)
         self.guide = guides.ConsistencyConstrainedVAE(
             self.guide.posterior,
@@ -180,4 +188,4 @@ class ConsistencyConstrainedVAE(PredictionConstrainedVAE):
             self.model.predictor,
             label,  # type: ignore[union-attr, arg-type]
         )
-        self.weigh(consistency=consistency, aggregate=aggregate)
+        self.weigh(**weights)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -14,7 +15,8 @@ from pyro_vae.errors import DataError
 from pyro_vae.labels import Categorical, Label
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Network
-from pyro_vae.objectives import Schedule
+from pyro_vae.objectives import Ramp, Schedule
+from pyro_vae.objectives.schedules import as_schedule
 from pyro_vae.posteriors import Normal, Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.program import labelled
@@ -63,6 +65,8 @@ class SemiSupervisedVAE(Variant):
 
     labels = "some"
     decodes_label = True
+    warmup = 100
+    letters: ClassVar[Mapping[str, str]] = {"prediction": r"\alpha"}
 
     def __init__(
         self,
@@ -96,14 +100,16 @@ class SemiSupervisedVAE(Variant):
             predictor = label.predictor()
             predictor.connect(classifier, likelihood.shape, prepare=[likelihood.as_input])
             check_part("classifier", predictor, label.shape, torch.zeros(2, *likelihood.shape))
-        super().__init__(
-            models.SemiSupervisedVAE(label, prior, likelihood),
-            guides.SemiSupervisedVAE(predictor, posterior, label.infer),
-            label=label,
-            beta=beta,
-            weights={"prediction": alpha},
-            objective=objective,
-        )
+            # q(z | x, y) begins close to N(0, I): where z is expensive, a random start would drive it out for good
+            posterior.network.scale_output(0.1)  # type: ignore[union-attr, operator]
+            super().__init__(
+                models.SemiSupervisedVAE(label, prior, likelihood),
+                guides.SemiSupervisedVAE(predictor, posterior, label.infer),
+                label=label,
+                beta=beta,
+                weights={"prediction": as_schedule(alpha, "alpha")},
+                objective=objective,
+            )
 
     def predict(self, x: Any, *, num_samples: int = 100) -> TorchDistribution:
         """q(y | x) for data (N, \\*shape).
@@ -131,22 +137,54 @@ class SemiSupervisedVAE(Variant):
 class M2(SemiSupervisedVAE):
     """M2 of Kingma et al. (2014): classes y and style z make the datum; a missing class is summed over exactly.
 
-    A :class:`SemiSupervisedVAE` with ``labels.Categorical(classes)``.
+    A :class:`SemiSupervisedVAE` with ``labels.Categorical(classes)``, and with weights that keep it from the failure
+    that M2 is known for: z learns to explain everything, y becomes idle, and the classifier is left with the few
+    labels that it memorises.  Here z is expensive at first (``beta`` falls from 10 to 1), so that y must explain what
+    it can, and the known labels count for much while it is decided which class is which (``alpha`` falls from 40
+    to 2).  Both arrive after four fifths of the training; in the end it is the plain bound that is trained.
+
+    Args:
+        classes: how many, or a ``labels.Categorical``, whose frequencies may be given or learned.
+        prior: p(z); its size is the number of latent dimensions.
+        likelihood: p(x | z, y); its shape is that of the data.
+        posterior: the family of q(z | x, y); a diagonal normal if not given.
+        encoder: network from x and y to the posterior's parameters; ``MLP([128])`` if not given.
+        decoder: network from z and y to the likelihood's parameters; the encoder mirrored if not given.
+        classifier: network from x to the parameters of q(y | x); like the encoder if not given.  With few labels
+            dropout and batch norm help: ``MLP([500, 500], norm="batch", dropout=0.5)``.
+        alpha: weight of log q(y | x) of a known label, a number or a schedule over epochs.
+        beta: weight of the KL of z, a number or a schedule over epochs.
+        objective: one of Pyro's, or of :mod:`pyro_vae.objectives`; ``objectives.ELBO()`` if not given.
+
+    Raises:
+        ConfigurationError: when the parts do not fit together.
+
+    Example:
+        >>> import pyro_vae as pv
+        >>> from pyro_vae import data, likelihoods, priors
+        >>> digits = data.load("digits")
+        >>> m2 = pv.M2(10, priors.StandardNormal(8), likelihoods.ContinuousBernoulli(digits.shape))
+        >>> history = pv.fit(m2, data.labelled_subset(digits.train, 100), epochs=2)
+        >>> m2.predict(digits.test).probs.shape
+        torch.Size([270, 10])
+
+    References:
+        Kingma, Rezende, Mohamed & Welling, 2014, section 3 (https://arxiv.org/abs/1406.5298)
     """
 
     def __init__(
         self,
-        classes: int,
+        classes: int | Categorical,
         prior: Prior,
         likelihood: Likelihood,
         posterior: Posterior | None = None,
         encoder: Network | None = None,
         decoder: Network | None = None,
         classifier: Network | None = None,
-        alpha: float | Schedule = 1.0,
-        beta: float | Schedule = 1.0,
+        alpha: float | Schedule = Ramp(40.0, 2.0, share=0.8),
+        beta: float | Schedule = Ramp(10.0, 1.0, share=0.8),
         objective: PyroELBO | None = None,
     ) -> None:
         label = Categorical(classes) if isinstance(classes, int) else classes
-        check_kinds(label=(label, Categorical))
+        check_kinds(classes=(label, Categorical))
         super().__init__(label, prior, likelihood, posterior, encoder, decoder, classifier, alpha, beta, objective)

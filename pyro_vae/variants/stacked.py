@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -13,8 +14,10 @@ from torch import Tensor
 from pyro_vae import guides, likelihoods, models
 from pyro_vae.errors import ConfigurationError, DataError
 from pyro_vae.labels import Label
+from pyro_vae.labels.base import equal_mixture
 from pyro_vae.networks import MLP, Network
 from pyro_vae.objectives import Schedule
+from pyro_vae.objectives.schedules import as_schedule
 from pyro_vae.posteriors import Normal, Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.program import labelled
@@ -53,6 +56,7 @@ class M1M2(Variant):
 
     labels = "some"
     code = "z1"
+    letters: ClassVar[Mapping[str, str]] = {"prediction": r"\alpha"}
 
     def __init__(
         self,
@@ -89,18 +93,19 @@ class M1M2(Variant):
             predictor = label.predictor()
             predictor.connect(classifier, middle.shape)
             check_part("classifier", predictor, label.shape, torch.zeros(2, *middle.shape))
-        super().__init__(
-            models.M1M2(label, prior, middle, likelihood),
-            guides.M1M2(bottom, predictor, posterior, label.infer),
-            label=label,
-            latents=("z2",),
-            beta=beta,
-            weights={"prediction": alpha},
-            objective=objective,
-        )
+            super().__init__(
+                models.M1M2(label, prior, middle, likelihood),
+                guides.M1M2(bottom, predictor, posterior, label.infer),
+                label=label,
+                latents=("z2",),
+                beta=beta,
+                weights={"prediction": as_schedule(alpha, "alpha")},
+                objective=objective,
+            )
         self.register_buffer("m1_was_trained", m1.initialised.clone())
         for part in (likelihood, bottom):
             part.requires_grad_(False)
+        self.train(self.training)  # a model that was loaded comes in training mode
 
     @property
     def generates_from_label(self) -> bool:
@@ -127,6 +132,17 @@ class M1M2(Variant):
         self.label.initialise_from(y[labelled(y)])
         self.model.middle.initialise(self.encode(x).sample())  # type: ignore[union-attr, operator]
         self.initialised.fill_(True)
+
+    def code_prior(self, num_samples: int = 200) -> TorchDistribution:
+        """p(z1) = E p(z1 | z2, y) over p(y) and p(z2), as the mixture of p(z1 | z2, y) for some draws of y and z2.
+
+        Args:
+            num_samples: how many.
+        """
+        assert self.label is not None
+        model: Any = self.model
+        z2, y = (part().sample((num_samples,)) for part in (model.prior, self.label))
+        return equal_mixture(model.middle(z2, y))
 
     def completed(self, x: Tensor, y: Tensor | None) -> Tensor | None:
         return None  # z1 is proposed without a look at labels

@@ -91,22 +91,22 @@ class StructuredOutputVAE(GivenData):
             check_part("prior", prior, code, x)
             check_part("posterior", posterior, code, y, x)
             check_part("likelihood", likelihood, likelihood.shape, z, x)
-        super().__init__(
-            models.StructuredOutputVAE(prior, likelihood),
-            guides.StructuredOutputVAE(posterior),
-            label=Output(likelihood),
-            beta=beta,
-            objective=objective,
-        )
-        self.input_shape = given
+            super().__init__(
+                models.StructuredOutputVAE(prior, likelihood),
+                guides.StructuredOutputVAE(posterior),
+                label=Output(likelihood),
+                beta=beta,
+                objective=objective,
+            )
+        self._given(given)
 
-    def generate(self, n: int = 1, y: Any = None, *, mean: bool = True) -> Tensor:
-        """Not possible: x has no story here.
+    def code_prior(self) -> TorchDistribution:
+        """Not possible without x: the prior of the code depends on it.
 
         Raises:
             ConfigurationError: always; says what to call.
         """
-        raise ConfigurationError(f"{type(self).__name__} has no story of x; for y given x: predict(x).sample()")
+        raise ConfigurationError(f"{type(self).__name__} has no p(z), only p(z | x): model.prior(x)")
 
     def decode(self, z: Any, y: Any = None) -> TorchDistribution:
         """Not possible without x; see :meth:`answers` and :meth:`reconstruct`.

@@ -77,4 +77,4 @@ class VAE(Variant):
             check_part("prior", prior, prior.shape)
             check_part("posterior", posterior, prior.shape, torch.zeros(2, *likelihood.shape))
             check_part("likelihood", likelihood, likelihood.shape, torch.zeros(2, *prior.shape))
-        super().__init__(models.VAE(prior, likelihood), guides.VAE(posterior), beta=beta, objective=objective)
+            super().__init__(models.VAE(prior, likelihood), guides.VAE(posterior), beta=beta, objective=objective)

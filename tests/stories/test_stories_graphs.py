@@ -137,8 +137,8 @@ class StructuredGuide(Program):
 
 
 class StructuredVariant(pv.Variant):
-    def program_arguments(self, y):
-        return torch.zeros(len(y), 5), y
+    def examples(self, n):
+        return {"data": (torch.zeros(n, 5), torch.zeros(n, 3))}
 
 
 def structured():
@@ -255,13 +255,13 @@ def test_labels_given_to_the_program_become_observed():
             "hierarchy",
             "p(x, z₁, z₂) = p(z₂) p(z₁ | z₂) p(x | z₁)",
             "q(z₁, z₂ | x) = q(z₂ | x) q(z₁ | x, z₂)",
-            "L(x) = E_q[log p(x | z₁)] − KL(q(z₂ | x) ‖ p(z₂)) − E_q[KL(q(z₁ | x, z₂) ‖ p(z₁ | z₂))]",
+            "L(x) = E_q[log p(x | z₁)] − KL(q(z₂ | x) ‖ p(z₂)) − E_q(z₂|x)[KL(q(z₁ | x, z₂) ‖ p(z₁ | z₂))]",
         ),
         (
             "m2",
             "p(x, y, z) = p(y) p(z) p(x | y, z)",
             "q(y, z | x) = q(y | x) q(z | x, y)",
-            "L(x) = E_q[log p(x | y, z)] − KL(q(y | x) ‖ p(y)) − E_q[KL(q(z | x, y) ‖ p(z))]",
+            "L(x) = E_q[log p(x | y, z)] − KL(q(y | x) ‖ p(y)) − E_q(y|x)[KL(q(z | x, y) ‖ p(z))]",
         ),
         (
             "structured",
@@ -281,7 +281,7 @@ def test_factorisation_and_objective(stories, name, model, guide, objective):
 def test_a_guide_against_the_models_order_has_no_kl_of_conditionals():
     text = to_text(pv.story(hierarchy(BottomUpGuide)).objective.lines[0])
     assert "E_q[log q(z₁ | x) − log p(z₁ | z₂)]" in text
-    assert "E_q[KL(q(z₂ | z₁) ‖ p(z₂))]" in text
+    assert "E_q(z₁|x)[KL(q(z₂ | z₁) ‖ p(z₂))]" in text
 
 
 def test_words_follow_the_place_of_a_part(stories):
@@ -335,8 +335,9 @@ def test_shaded_means_observed(stories):
 
     # the model's sites in their order, then the guide's
     assert shades("vae") == ["node", "node observed", "node", "node observed"]
-    # z, y and the input x; then z and the x and y that the guide reads
-    assert shades("structured") == ["node", "node observed", "node observed"] * 2
+    # z, y and the input x, which has no story; then z and the x and y that the guide reads
+    inputs, data = "node observed given", "node observed"
+    assert shades("structured") == ["node", data, inputs, "node", inputs, data]
 
 
 def test_arrows_go_round_nodes_that_they_do_not_touch(stories):
@@ -370,9 +371,11 @@ def test_factors_and_deterministic_sites():
     assert list(story.structure.model) == ["z2", "z1", "x", "prediction"]
     assert story.structure.model["prediction"].parents == ("z1",)
     assert to_text(story.model_latex) == "p(x, z₁, z₂) = p(z₂) p(z₁ | z₂) p(x | z₁)"
-    assert "E_q[log p(x | z₁) + prediction(z₁)]" in to_text(story.objective.lines[0])
+    # p(x) is the model's without the factor, which is added to the bound on it
+    assert to_text(story.objective.lines[0]) == "J(x) = L(x) + E_q[prediction(z₁)]"
+    assert to_text(story.objective.lines[1]).startswith("L(x) = E_q[log p(x | z₁)] − ")
+    assert "L(x) is a lower bound on log p(x)" in str(story)
     assert 'class="factor"' in story.diagram().svg
-    assert "lower bound" not in str(story)
 
 
 class WordsModel(PyroModule):

@@ -1,0 +1,211 @@
+"""Running a comparison cell by cell, so that it can be stopped and continued, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.comparison.systems import SYSTEMS, System
+from pyro_vae.comparison.tasks import RECIPES, Recipe, Task, make_task
+from pyro_vae.data import Dataset, load
+from pyro_vae.errors import ConfigurationError, check_choice, check_positive
+from pyro_vae.files import make_folder
+
+__all__ = ["Cell", "Comparison", "compare"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One system, trained once.
+
+    Attributes:
+        data: name of the data set.
+        labels: number of labels shown, ``None`` for all of them.
+        system: its name.
+        seed: of the cut, the labels and the training.
+        test: accuracy on the test set.
+        pool: accuracy on the training data whose labels were hidden, ``None`` where none were.
+        seconds: of training.
+        epochs: of the recipe.
+    """
+
+    data: str
+    labels: int | None
+    system: str
+    seed: int
+    test: float
+    pool: float | None
+    seconds: float
+    epochs: int
+
+
+class Comparison:
+    """The cells of a comparison; made by :func:`compare`.
+
+    Attributes:
+        cells: all that have been run.
+    """
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self.cells = list(cells)
+
+    def columns(self) -> list[tuple[str, int | None]]:
+        """Pairs of data set and number of labels, in order."""
+        return list(dict.fromkeys((cell.data, cell.labels) for cell in self.cells))
+
+    def systems(self) -> list[System]:
+        """The systems, in order."""
+        return [SYSTEMS[name] for name in dict.fromkeys(cell.system for cell in self.cells)]
+
+    def accuracies(self, system: str, data: str, labels: int | None, which: str = "test") -> list[float]:
+        """The accuracies of one row and column, one for each seed; ``which`` is ``"test"`` or ``"pool"``."""
+        found = [
+            getattr(cell, which)
+            for cell in self.cells
+            if (cell.system, cell.data, cell.labels) == (system, data, labels)
+        ]
+        return [value for value in found if value is not None]
+
+    def rows(self) -> list[list[str]]:
+        """A table as text: the header first, accuracies in per cent, mean and standard error over seeds."""
+        header = ["system"]
+        for data, labels in self.columns():
+            name = f"{data}, {'all' if labels is None else labels} labels"
+            header += [name] if labels is None else [name, "its unlabelled pool"]
+        table = [header]
+        for system in self.systems():
+            row = [system.words]
+            for data, labels in self.columns():
+                for which in ("test",) if labels is None else ("test", "pool"):
+                    row.append(_per_cent(self.accuracies(system.name, data, labels, which)))
+            table.append(row)
+        return table
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """All cells as plain values."""
+        return [dataclasses.asdict(cell) for cell in self.cells]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        )
+
+    __repr__ = __str__
+
+
+def compare(
+    data: str | Dataset = "digits",
+    *,
+    labels: Iterable[int | None] = (100, None),
+    systems: Iterable[str] | None = None,
+    seeds: int = 3,
+    epochs: int | None = None,
+    recipe: Recipe | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    report: Callable[[Cell, int, int], None] | None = None,
+) -> Comparison:
+    """Train systems on the same data with the same labels, and measure how many test data they name rightly.
+
+    The data are cut into four fifths and one fifth for the test, anew for each seed; of the training data, ``labels``
+    many keep their labels.  All neural systems have networks of the same shape, see :data:`RECIPES`.
+
+    Args:
+        data: name of a data set, or the data set.
+        labels: numbers of labels to show; ``None`` shows all.
+        systems: names from :data:`SYSTEMS`; all if not given.
+        seeds: how many times everything is repeated.
+        epochs: in place of the recipe's.
+        recipe: what all systems share; that of the data set if not given.
+        folder: where each cell is kept when it is done; what is there already is not run again.
+        report: called with each cell, its number and how many there are.
+
+    Raises:
+        ConfigurationError: for unknown systems, or data without a recipe.
+        ValueError: for data without classes, or fewer labels than are to be shown.
+
+    Example:
+        >>> comparison = compare("digits", labels=[100], systems=["pixels"], seeds=2)
+        >>> len(comparison.cells)
+        2
+    """
+    dataset = load(data) if isinstance(data, str) else data
+    if recipe is None:
+        if dataset.name not in RECIPES:
+            raise ConfigurationError(f"no recipe is known for data set {dataset.name!r}; give recipe=Recipe(...)")
+        recipe = RECIPES[dataset.name]
+    if epochs is not None:
+        recipe = dataclasses.replace(recipe, epochs=check_positive("epochs", epochs))
+    chosen = [SYSTEMS[check_choice("systems", name, SYSTEMS)] for name in systems or SYSTEMS]
+    plan = [(n, seed, system) for n in labels for seed in range(check_positive("seeds", seeds)) for system in chosen]
+    kept = None if folder is None else make_folder(folder)
+    cells = []
+    for number, (num_labels, seed, system) in enumerate(plan, start=1):
+        cell = _read(kept, dataset.name, num_labels, system.name, seed, recipe.epochs)
+        if cell is None:
+            cell = _run(system, make_task(dataset, num_labels, seed, recipe), dataset.name, num_labels)
+            _write(kept, cell)
+        cells.append(cell)
+        if report is not None:
+            report(cell, number, len(plan))
+    return Comparison(cells)
+
+
+def _run(system: System, task: Task, data: str, num_labels: int | None) -> Cell:
+    start = time.perf_counter()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.seed)
+        predict = system.learn(task)
+        seconds = time.perf_counter() - start
+        hidden = task.hidden >= 0
+        assert task.test.y is not None
+        test = _accuracy(predict(task.test.x), task.test.y)
+        pool = _accuracy(predict(task.train.x[hidden]), task.hidden[hidden]) if hidden.any() else None
+    return Cell(data, num_labels, system.name, task.seed, test, pool, seconds, task.recipe.epochs)
+
+
+def _accuracy(named: Tensor, true: Tensor) -> float:
+    return (named.cpu() == true.cpu()).double().mean().item()
+
+
+def _place(folder: Path, data: str, labels: int | None, system: str, seed: int) -> Path:
+    return folder / f"{data}-{'all' if labels is None else labels}-{system}-{seed}.json"
+
+
+def _read(folder: Path | None, data: str, labels: int | None, system: str, seed: int, epochs: int) -> Cell | None:
+    if folder is None or not (path := _place(folder, data, labels, system, seed)).exists():
+        return None
+    cell = Cell(**json.loads(path.read_text()))
+    return cell if cell.epochs == epochs else None  # of another recipe
+
+
+def _write(folder: Path | None, cell: Cell) -> None:
+    if folder is not None:
+        path = _place(folder, cell.data, cell.labels, cell.system, cell.seed)
+        partial = path.with_suffix(".part")
+        partial.write_text(json.dumps(dataclasses.asdict(cell), indent=1))
+        partial.replace(path)
+
+
+def _per_cent(values: list[float]) -> str:
+    if not values:
+        return "–"
+    mean = 100 * statistics.mean(values)
+    if len(values) == 1:
+        return f"{mean:.2f}"
+    return f"{mean:.2f} ± {100 * statistics.stdev(values) / math.sqrt(len(values)):.2f}"

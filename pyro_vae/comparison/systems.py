@@ -1,0 +1,159 @@
+"""The systems that are compared: each learns from a task and then names classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_vae.classifiers import SVM, Logistic
+from pyro_vae.comparison.tasks import Task
+from pyro_vae.labels import Categorical
+from pyro_vae.networks import MLP
+from pyro_vae.objectives import Linear
+from pyro_vae.priors import StandardNormal
+from pyro_vae.training import fit
+from pyro_vae.variants import (
+    M1,
+    M1M2,
+    M2,
+    VAE,
+    ConsistencyConstrainedVAE,
+    Discriminative,
+    PredictionConstrainedVAE,
+    Variant,
+)
+
+__all__ = ["SYSTEMS", "System"]
+
+Predictor = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of a comparison.
+
+    Attributes:
+        name: short.
+        words: what it is.
+        learn: from a task to a function from data (N, \\*shape) to classes (N,).
+        uses_all: whether it learns from data without labels too.
+    """
+
+    name: str
+    words: str
+    learn: Callable[[Task], Predictor]
+    uses_all: bool
+
+
+def _label(task: Task) -> Categorical:
+    return Categorical(task.classes)
+
+
+def _trained(variant: Variant, task: Task, epochs: float = 1.0, **options: Any) -> Predictor:
+    fit_on(variant, task, epochs, **options)
+    return lambda x: variant.predict(x).probs.argmax(-1).cpu()
+
+
+def fit_on(variant: Variant, task: Task, epochs: float = 1.0, **options: Any) -> None:
+    recipe = task.recipe
+    data = task.labelled if variant.labels == "all" else task.train
+    settings: dict[str, Any] = {
+        "epochs": max(1, round(recipe.epochs * epochs)),
+        "batch_size": recipe.batch_size,
+        "lr": recipe.lr,
+        "seed": task.seed,
+        "progress": False,
+    }
+    fit(variant, data, **(settings | options))
+
+
+def _parts(task: Task) -> dict[str, Any]:
+    return {
+        "prior": StandardNormal(task.recipe.size),
+        "likelihood": task.recipe.likelihood(task.shape),
+        "encoder": task.recipe.network(),
+    }
+
+
+def _pixels(task: Task) -> Predictor:
+    return _scikit(Logistic().make(), task.labelled.x, task.labelled.y)
+
+
+def _spreading(task: Task) -> Predictor:
+    from sklearn.semi_supervised import LabelSpreading
+
+    return _scikit(LabelSpreading(kernel="knn", n_neighbors=7, alpha=0.2), task.train.x, task.train.y)
+
+
+def _scikit(classifier: Any, x: Tensor, y: Tensor | None) -> Predictor:
+    def flat(values: Tensor) -> np.ndarray:
+        return values.flatten(1).cpu().numpy()
+
+    assert y is not None
+    classifier.fit(flat(x), y.cpu().numpy())
+    return lambda values: torch.as_tensor(classifier.predict(flat(values)))
+
+
+def _network(task: Task) -> Predictor:
+    # as many steps as the systems take that see all data, whose epochs are longer
+    share = len(task.train) / max(len(task.labelled), task.recipe.batch_size)
+    return _trained(Discriminative(_label(task), task.shape, task.recipe.network()), task, min(share, 5.0), lr=1e-3)
+
+
+def _codes(task: Task) -> Predictor:
+    return _trained(M1(_label(task), **_parts(task), classifier=Logistic()), task)
+
+
+def _m1(task: Task) -> Predictor:
+    return _trained(M1(_label(task), **_parts(task), classifier=SVM(), codes="sampled"), task)
+
+
+def _m2(task: Task) -> Predictor:
+    return _trained(M2(task.classes, **_parts(task)), task)
+
+
+def _m1m2(task: Task) -> Predictor:
+    m1 = VAE(**_parts(task))
+    fit_on(m1, task)
+    network = MLP([256], norm="batch", dropout=0.3)
+    return _trained(M1M2(m1, _label(task), StandardNormal(task.recipe.size // 2), encoder=network), task)
+
+
+def _pc(task: Task) -> Predictor:
+    return _trained(PredictionConstrainedVAE(_label(task), **_parts(task), multiplier=_multiplier(task)), task)
+
+
+def _cpc(task: Task) -> Predictor:
+    weight = _multiplier(task)
+    late = Linear(
+        0.0, weight / 2, epochs=task.recipe.epochs / 2
+    )  # the reconstruction says something about the datum only after a while
+    vae = ConsistencyConstrainedVAE(
+        _label(task), **_parts(task), multiplier=weight, consistency=late, aggregate=weight / 2
+    )
+    return _trained(vae, task)
+
+
+def _multiplier(task: Task) -> float:
+    """A nat of a label must count against the hundreds of nats of a datum."""
+    return float(np.prod(task.shape)) / 4
+
+
+_ALL = [
+    System("pixels", "logistic regression on raw pixels", _pixels, False),
+    System("network", "a network of the encoder's shape on raw pixels", _network, False),
+    System("spreading", "label spreading on raw pixels (k nearest neighbours)", _spreading, True),
+    System("codes", "logistic regression on the codes of a VAE", _codes, True),
+    System("M1", "M1: a support vector machine on sampled codes", _m1, True),
+    System("PC", "prediction-constrained VAE", _pc, True),
+    System("CPC", "consistency-constrained VAE", _cpc, True),
+    System("M2", "M2", _m2, True),
+    System("M1+M2", "M2 on the codes of a VAE", _m1m2, True),
+]
+SYSTEMS = {system.name: system for system in _ALL}
+"""All systems by name, in the order of the table."""

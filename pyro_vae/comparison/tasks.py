@@ -1,0 +1,115 @@
+"""The task that systems are compared on, and the sizes that they all share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pyro_vae import likelihoods
+from pyro_vae.data import Dataset, Split, labelled_subset
+from pyro_vae.likelihoods import Likelihood
+from pyro_vae.networks import MLP, Conv, Network
+
+__all__ = ["RECIPES", "Recipe", "Task", "make_task"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all systems have in common on one data set, so that they differ in their story only.
+
+    Attributes:
+        network: of every encoder and of every classifier of data; each is made anew.
+        likelihood: from the shape of the data.
+        size: number of latent dimensions.
+        epochs: of each training.
+        batch_size: of each training.
+        lr: peak learning rate.
+    """
+
+    network: Callable[[], Network]
+    likelihood: Callable[[tuple[int, ...]], Likelihood]
+    size: int
+    epochs: int
+    batch_size: int = 100
+    lr: float = 3e-3
+
+
+RECIPES = {
+    "digits": Recipe(
+        lambda: MLP([128, 128], norm="batch", dropout=0.3), likelihoods.ContinuousBernoulli, size=16, epochs=60
+    ),
+    "mnist": Recipe(
+        lambda: MLP([500, 500], norm="batch", dropout=0.3),
+        likelihoods.ContinuousBernoulli,
+        size=50,
+        epochs=12,
+        batch_size=200,
+    ),
+    "cifar10": Recipe(
+        lambda: Conv([32, 64, 128], hidden=[256], norm="batch", dropout=0.3),
+        lambda shape: likelihoods.Normal(shape, scale="shared"),
+        size=64,
+        epochs=20,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Training data with some of their labels, and a test set that nobody has seen.
+
+    Attributes:
+        train: with -1 where a label is hidden.
+        hidden: the labels of ``train`` that are hidden, (N,), -1 where they are not.
+        test: the fifth of the data that is held out.
+        classes: how many.
+        recipe: of all systems.
+        seed: of the cut, of the labels that are shown, and of training.
+    """
+
+    train: Split
+    hidden: Any
+    test: Split
+    classes: int
+    recipe: Recipe
+    seed: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Event shape of a datum."""
+        return self.train.shape
+
+    @property
+    def labelled(self) -> Split:
+        """The training data whose labels are shown."""
+        return self.train[self.train.labelled]
+
+
+def make_task(dataset: Dataset, num_labels: int | None, seed: int, recipe: Recipe) -> Task:
+    """Cut a data set into four fifths to train on and one fifth for the test, and hide labels.
+
+    Args:
+        dataset: of all its splits together.
+        num_labels: how many labels to show, the same number of each class; ``None`` shows all.
+        seed: of the cut and of the labels.
+        recipe: of all systems.
+
+    Raises:
+        ValueError: for data without classes, or with fewer labels than are to be shown.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if dataset.num_classes is None:
+        raise ValueError(f"data set {dataset.name!r} has no classes to predict")
+    splits = (dataset.train, dataset.valid, dataset.test)
+    whole = Split(torch.cat([s.x for s in splits]), torch.cat([s.y for s in splits]))  # type: ignore[misc]
+    train, test = train_test_split(range(len(whole)), test_size=0.2, random_state=seed, stratify=whole.y)
+    known = whole[torch.as_tensor(train)]
+    assert known.y is not None
+    shown = known if num_labels is None else labelled_subset(known, num_labels, seed=seed)
+    assert shown.y is not None
+    hidden = torch.where(shown.y < 0, known.y, torch.full_like(known.y, -1))
+    return Task(shown, hidden, whole[torch.as_tensor(test)], dataset.num_classes, recipe, seed)
