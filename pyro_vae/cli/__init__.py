@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
-_COMMANDS = ("demo", "fit", "show", "evaluate", "generate", "report", "list")
+_COMMANDS = ("demo", "fit", "show", "evaluate", "generate", "report", "compare", "list")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

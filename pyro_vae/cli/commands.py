@@ -20,7 +20,7 @@ from pyro_vae.cli.options import Request, parse
 from pyro_vae.cli.output import print_numbers, print_table, summary_line
 from pyro_vae.cli.parsers import parser_of
 from pyro_vae.cli.runs import open_run
-from pyro_vae.data import available
+from pyro_vae.data import available, load
 from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, check_choice
 from pyro_vae.files import make_folder
 from pyro_vae.randomness import seeded
@@ -249,6 +249,45 @@ def report(argv: list[str]) -> None:
     print(page)
 
 
+def compare(argv: list[str]) -> None:
+    """Compare systems that predict labels."""
+    from pyro_vae import comparison, plots
+
+    options = parser_of("compare").parse_args(_hyphened(argv))
+    folder = make_folder(options.folder or f"runs/compare-{options.data}")
+    console = Console(highlight=False)
+
+    def told(cell: comparison.Cell, number: int, of: int) -> None:
+        shown = "all" if cell.labels is None else cell.labels
+        console.print(
+            f"{number:>4} of {of}: {cell.system}, {shown} labels, seed {cell.seed}: {100 * cell.test:.2f} % "
+            f"in {cell.seconds:.1f} s"
+        )
+
+    with _threads_for(0):
+        found = comparison.compare(
+            load(options.data, root=options.root),
+            labels=[_count(word) for word in options.labels.split(",")],
+            systems=options.systems.split(",") if options.systems else None,
+            seeds=options.seeds,
+            epochs=options.epochs,
+            folder=folder,
+            report=told,
+        )
+    header, *rows = found.rows()
+    print_table(console, "accuracy, per cent, mean ± standard error over seeds", header, rows)
+    (folder / "table.txt").write_text(f"{found}\n", encoding="utf-8")
+    (folder / "comparison.json").write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+    plots.comparison(found).savefig(folder / "comparison.png", dpi=160)
+    print(f"the figure: {folder / 'comparison.png'}")
+
+
+def _count(word: str) -> int | None:
+    if word != "all" and not word.isdigit():
+        raise ConfigurationError(f"--labels: wanted numbers or all, with commas between them, got {word!r}")
+    return None if word == "all" else int(word)
+
+
 def list_all(argv: list[str]) -> None:
     """Print what there is to choose from, all of it or one kind."""
     kinds = [*KINDS, "data"]
@@ -280,6 +319,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": evaluate,
     "generate": generate,
     "report": report,
+    "compare": compare,
     "list": list_all,
 }
 """Each takes the words after its name."""

@@ -23,6 +23,7 @@ commands:
   evaluate  ELBO, reconstruction, KL and log p(x) of a run
   generate  new data from a run, as a picture or as numbers
   report    one self-contained HTML page on a run
+  compare   accuracy of logistic regression, networks, M1, M2, ... with few labels and with many
   list      the variants, parts and data sets there are; pyro-vae list priors lists one kind
 
 pyro-vae COMMAND --help tells more; pyro-vae fit VAE --help lists every option of a variant and its parts.

@@ -52,7 +52,26 @@ def _report(parser: _Parser) -> None:
     )
 
 
+def _compare(parser: _Parser) -> None:
+    parser.add_argument("--data", default="digits", metavar="NAME", help="digits, mnist or cifar10 (digits)")
+    parser.add_argument("--root", metavar="FOLDER", help="where its files are")
+    parser.add_argument(
+        "--labels", default="100,all", metavar="LIST", help="numbers of labels with commas between them (100,all)"
+    )
+    parser.add_argument("--systems", metavar="LIST", help="names with commas between them; all if not given")
+    parser.add_argument("--seeds", type=_positive, default=3, metavar="N", help="repetitions of everything (3)")
+    parser.add_argument("--epochs", type=_positive, metavar="N", help="in place of the data set's own")
+    parser.add_argument(
+        "--folder", metavar="FOLDER", help="where cells, table.txt and comparison.png go; runs/compare-DATA"
+    )
+
+
 _COMMANDS = {
+    "compare": (
+        _compare,
+        "Accuracy of classifiers with and without a generative model, at few labels and at many, each in its own cell; "
+        "cells that are in the folder already are not run again.",
+    ),
     "evaluate": (
         _evaluate,
         "ELBO, reconstruction, KL and log p(x) of a trained run, with standard errors; how well it predicts labels.",
@@ -63,9 +82,12 @@ _COMMANDS = {
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
-    """The parser of ``evaluate``, ``generate`` or ``report``."""
+    """The parser of ``compare``, ``evaluate``, ``generate`` or ``report``."""
     add, description = _COMMANDS[command]
     parser = _Parser(prog=f"pyro-vae {command}", description=description, allow_abbrev=False)
+    if command == "compare":
+        add(parser)
+        return parser
     parser.add_argument("run", metavar="RUN", help="folder that fit wrote (runs/demo), or a saved variant's file")
     add(parser)
     parser.add_argument("--weights", choices=["best", "last"], help="of which epoch; best where the run had --patience")

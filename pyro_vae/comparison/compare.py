@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pyro_vae.comparison.systems import SYSTEMS, System
@@ -21,6 +20,7 @@ from pyro_vae.comparison.tasks import RECIPES, Recipe, Task, make_task
 from pyro_vae.data import Dataset, load
 from pyro_vae.errors import ConfigurationError, check_choice, check_positive
 from pyro_vae.files import make_folder
+from pyro_vae.randomness import seeded
 
 __all__ = ["Cell", "Comparison", "compare"]
 
@@ -168,8 +168,7 @@ def compare(
 
 def _run(system: System, task: Task, data: str, num_labels: int | None) -> Cell:
     start = time.perf_counter()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(task.seed)
+    with seeded(task.seed):
         predict = system.learn(task)
         seconds = time.perf_counter() - start
         hidden = task.hidden >= 0

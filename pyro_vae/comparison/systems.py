@@ -13,8 +13,8 @@ from torch import Tensor
 from pyro_vae.classifiers import SVM, Logistic
 from pyro_vae.comparison.tasks import Task
 from pyro_vae.labels import Categorical
-from pyro_vae.networks import MLP
-from pyro_vae.objectives import Linear
+from pyro_vae.networks import MLP, Augmented, Network
+from pyro_vae.objectives import Linear, Ramp
 from pyro_vae.priors import StandardNormal
 from pyro_vae.training import fit
 from pyro_vae.variants import (
@@ -100,9 +100,13 @@ def _scikit(classifier: Any, x: Tensor, y: Tensor | None) -> Predictor:
 
 
 def _network(task: Task) -> Predictor:
+    return _supervised(task, task.recipe.network())
+
+
+def _supervised(task: Task, network: Network) -> Predictor:
     # as many steps as the systems take that see all data, whose epochs are longer
     share = len(task.train) / max(len(task.labelled), task.recipe.batch_size)
-    return _trained(Discriminative(_label(task), task.shape, task.recipe.network()), task, min(share, 5.0), lr=1e-3)
+    return _trained(Discriminative(_label(task), task.shape, network), task, min(share, 5.0), lr=1e-3)
 
 
 def _codes(task: Task) -> Predictor:
@@ -117,11 +121,26 @@ def _m2(task: Task) -> Predictor:
     return _trained(M2(task.classes, **_parts(task)), task)
 
 
+def _moved(task: Task) -> Network:
+    network = task.recipe.network()
+    return network if task.recipe.moves is None else Augmented(network, task.recipe.moves)
+
+
+def _network_moved(task: Task) -> Predictor:
+    return _supervised(task, _moved(task))
+
+
+def _m2_moved(task: Task) -> Predictor:
+    return _trained(M2(task.classes, **_parts(task), classifier=_moved(task)), task)
+
+
 def _m1m2(task: Task) -> Predictor:
     m1 = VAE(**_parts(task))
     fit_on(m1, task)
     network = MLP([256], norm="batch", dropout=0.3)
-    return _trained(M1M2(m1, _label(task), StandardNormal(task.recipe.size // 2), encoder=network), task)
+    alpha = Ramp(40.0, 4.0, share=0.8)
+    stacked = M1M2(m1, _label(task), StandardNormal(task.recipe.size // 2), encoder=network, alpha=alpha)
+    return _trained(stacked, task)
 
 
 def _pc(task: Task) -> Predictor:
@@ -147,12 +166,14 @@ def _multiplier(task: Task) -> float:
 _ALL = [
     System("pixels", "logistic regression on raw pixels", _pixels, False),
     System("network", "a network of the encoder's shape on raw pixels", _network, False),
+    System("network+", "the network, its input moved a little in training", _network_moved, False),
     System("spreading", "label spreading on raw pixels (k nearest neighbours)", _spreading, True),
     System("codes", "logistic regression on the codes of a VAE", _codes, True),
     System("M1", "M1: a support vector machine on sampled codes", _m1, True),
     System("PC", "prediction-constrained VAE", _pc, True),
     System("CPC", "consistency-constrained VAE", _cpc, True),
     System("M2", "M2", _m2, True),
+    System("M2+", "M2, the classifier's input moved a little in training", _m2_moved, True),
     System("M1+M2", "M2 on the codes of a VAE", _m1m2, True),
 ]
 SYSTEMS = {system.name: system for system in _ALL}

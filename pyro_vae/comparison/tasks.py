@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pyro_vae import likelihoods
-from pyro_vae.data import Dataset, Split, labelled_subset
+from pyro_vae.data import Dataset, RandomAffine, Split, labelled_subset
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Conv, Network
 
@@ -27,6 +27,7 @@ class Recipe:
         epochs: of each training.
         batch_size: of each training.
         lr: peak learning rate.
+        moves: small changes that leave the class of an image as it is, for the systems that are told so.
     """
 
     network: Callable[[], Network]
@@ -35,11 +36,16 @@ class Recipe:
     epochs: int
     batch_size: int = 100
     lr: float = 3e-3
+    moves: RandomAffine | None = None
 
 
 RECIPES = {
     "digits": Recipe(
-        lambda: MLP([128, 128], norm="batch", dropout=0.3), likelihoods.ContinuousBernoulli, size=16, epochs=60
+        lambda: MLP([128, 128], norm="batch", dropout=0.3),
+        likelihoods.ContinuousBernoulli,
+        size=16,
+        epochs=60,
+        moves=RandomAffine(degrees=8, translate=0.06, scale=0.08, shear=8),
     ),
     "mnist": Recipe(
         lambda: MLP([500, 500], norm="batch", dropout=0.3),
@@ -47,12 +53,14 @@ RECIPES = {
         size=50,
         epochs=12,
         batch_size=200,
+        moves=RandomAffine(degrees=10, translate=0.05, scale=0.08, shear=8),
     ),
     "cifar10": Recipe(
         lambda: Conv([32, 64, 128], hidden=[256], norm="batch", dropout=0.3),
         lambda shape: likelihoods.Normal(shape, scale="shared"),
         size=64,
         epochs=20,
+        moves=RandomAffine(degrees=5, translate=0.1, scale=0.1),
     ),
 }
 

@@ -20,7 +20,9 @@ class Hybrid(ELBO):
     """alpha ELBO + (1 - alpha) E_p(z | x)[log p(y | x, z)]: the bound, and the fit when z comes from the prior.
 
     The bound trains the decoder on codes of the guide, which has seen y; predictions draw codes from p(z | x), which
-    has not.  The second term, the objective of the Gaussian stochastic network, closes that gap.
+    has not.  The second term, the objective of the Gaussian stochastic network, trains for that: it pays where
+    predictions are made from few draws, and costs log p(y | x) where they are made from many.  With alpha 0 the guide
+    is not trained, so estimates that draw from it (importance sampling) say nothing: use ``predict(x).log_prob(y)``.
 
     Args:
         alpha: share of the bound, between 0 and 1.
@@ -50,4 +52,5 @@ class Hybrid(ELBO):
     def formula(self, likelihood: str, divergences: Sequence[tuple[str, str]]) -> str:
         bound = super().formula(likelihood, divergences)
         inside = likelihood[likelihood.find("[") : likelihood.rfind("]") + 1] or f"[{likelihood}]"
-        return rf"{self.alpha:g}\,({bound}) + {1 - self.alpha:g}\,\mathbb{{E}}_{{p}}{inside}"
+        terms = [(self.alpha, rf"({bound})"), (1 - self.alpha, rf"\mathbb{{E}}_{{p(z \mid x)}}{inside}")]
+        return " + ".join((rf"{weight:g}\," if weight != 1 else "") + term for weight, term in terms if weight)

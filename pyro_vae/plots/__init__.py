@@ -7,10 +7,11 @@ pyplot nor matplotlib's settings are touched.
 Training: :func:`losses`.  Data: :func:`samples`, :func:`reconstructions`, :func:`interpolation`, :func:`images`.
 Dimensions: :func:`manifold`, :func:`traversal`.  Codes: :func:`latent`, :func:`histograms`, :func:`kl`.
 Labels: :func:`conditional_samples`, :func:`styles`.  Predictions: :func:`confusion`, :func:`reliability`,
-:func:`properties`.
+:func:`properties`.  Systems: :func:`comparison`.
 """
 
 from pyro_vae.plots.classes import conditional_samples, styles
+from pyro_vae.plots.comparisons import comparison
 from pyro_vae.plots.curves import kl, losses
 from pyro_vae.plots.pictures import images, interpolation, reconstructions, samples
 from pyro_vae.plots.planes import manifold, traversal
@@ -20,6 +21,7 @@ from pyro_vae.plots.style import Figure
 
 __all__ = [
     "Figure",
+    "comparison",
     "conditional_samples",
     "confusion",
     "histograms",

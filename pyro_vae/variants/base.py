@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import pyro
 import torch
 from pyro import poutine
@@ -20,23 +19,23 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 import pyro_vae
-from pyro_vae.configured import Configured, build, show
-from pyro_vae.data import as_split
+from pyro_vae.configured import build, show
 from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, check_positive
 from pyro_vae.files import read_torch, write_torch
 from pyro_vae.labels import Label
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.objectives import ELBO, Schedule
 from pyro_vae.objectives.schedules import as_schedule
-from pyro_vae.parts import Part, in_evaluation
-from pyro_vae.program import Program, labelled, labelled_first
+from pyro_vae.parts import in_evaluation
+from pyro_vae.program import Program, labelled
+from pyro_vae.variants.inputs import Inputs
 
 __all__ = ["Variant", "load"]
 
 _serial = itertools.count(1)
 
 
-class Variant(Configured, PyroModule):
+class Variant(Inputs):
     """A model and a guide, with the objective that trains them.
 
     ``model`` and ``guide`` are Pyro programs and work with everything in Pyro: ``SVI(v.model, v.guide, ...)``,
@@ -57,14 +56,8 @@ class Variant(Configured, PyroModule):
         weights: of other sites by name, numbers or schedules over epochs.
     """
 
-    labels = "none"
-    """Whether the story has labels: ``"none"``, ``"some"`` or ``"all"``."""
-
     code = "z"
     """The site of the guide that :meth:`encode` gives, and that :meth:`decode` takes."""
-
-    decodes_label = False
-    """Whether the likelihood is conditional on the label."""
 
     has_code = True
     """Whether data have codes: whether anything is latent."""
@@ -111,11 +104,6 @@ class Variant(Configured, PyroModule):
         return self.model.likelihood  # type: ignore[return-value]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Event shape of one datum x."""
-        return self.likelihood.shape
-
-    @property
     def latent_size(self) -> int:
         """Number of latent dimensions."""
         return self.model.prior.size  # type: ignore[union-attr, return-value]
@@ -129,16 +117,6 @@ class Variant(Configured, PyroModule):
     def predicts(self) -> bool:
         """Whether :meth:`predict` gives anything."""
         return type(self).predict is not Variant.predict
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Floating point type of the weights."""
-        return next(self.parameters()).dtype
 
     def __repr__(self) -> str:
         lines = [f"  {name}={show(value)}," for name, value in self._arguments.items() if value is not None]
@@ -283,150 +261,7 @@ class Variant(Configured, PyroModule):
         known = labelled(y)
         return torch.where(known.reshape(-1, *[1] * (y.dim() - 1)), y, predicted)
 
-    def _decoded_with(self, batch: torch.Size, y: Any) -> tuple[Tensor, ...]:
-        if not self.decodes_label:
-            if y is not None:
-                raise DataError(f"the data of {type(self).__name__} do not depend on labels; call decode(z) without y")
-            return ()
-        if y is None:
-            raise DataError(f"{type(self).__name__} decodes a code together with a label; call decode(z, y)")
-        assert self.label is not None
-        n = batch.numel()
-        y = self._as_tensor(y)
-        if y.shape == self.label.shape:
-            y = y.expand((*batch, *self.label.shape))  # of a single code () too
-        elif y.shape != (*batch, *self.label.shape):
-            raise DataError(
-                f"y: labels of shape {tuple(y.shape)} for codes of batch shape {tuple(batch)}, wanted "
-                f"{(*batch, *self.label.shape)}, or one label for all, {self.label.shape}"
-            )
-        y = self.as_labels(y.reshape(n, *self.label.shape), n, complete=True)
-        return (y.reshape((*batch, *self.label.shape)),)
-
-    def _for_each(self, y: Any, n: int) -> Tensor:
-        """Labels for n data from one for all, or one for each."""
-        assert self.label is not None
-        y = self._as_tensor(y)
-        return y.expand(n, *self.label.shape) if y.shape == self.label.shape else y
-
-    def _as_tensor(self, y: Any) -> Tensor:
-        try:
-            return torch.as_tensor(y, device=self.device)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise DataError(f"y: {error}") from error
-
-    # -- data in
-
-    def batch(self, x: Any, y: Any = None) -> tuple[Tensor, Tensor | None]:
-        """Check data and, where the story has them, labels, and bring them to the weights' device and precision.
-
-        Args:
-            x: data (N, \\*shape), or a split, whose labels are used where ``y`` is not given.
-            y: labels, with -1 or NaN where they are missing.
-
-        Raises:
-            DataError: what does not fit, labels that are not wanted, or wanted and missing.
-        """
-        if y is None and self.labels != "none":
-            y = getattr(x, "y", None)
-        if y is not None and self.labels == "none":
-            raise DataError(f"{type(self).__name__} has no labels in its story; leave y out")
-        x = self.as_data(x)
-        if y is None:
-            if self.labels == "all":
-                raise DataError(f"{type(self).__name__} needs the label of every datum; give y, or a split that has it")
-            return x, None
-        return x, self.as_labels(y, len(x), complete=self.labels == "all")
-
-    def as_data(self, x: Any) -> Tensor:
-        """Check data and bring them to the weights' device and precision.
-
-        Raises:
-            DataError: wrong type, shape, dtype, NaN, or values outside the likelihood's support.
-        """
-        if isinstance(x, np.ndarray):
-            x = torch.from_numpy(x)
-        if hasattr(x, "train") and hasattr(x, "test"):
-            raise DataError("x: this is a whole data set; give one of its splits: .train, .valid or .test")
-        if not isinstance(x, Tensor):
-            try:
-                x = as_split(x).x
-            except (ValueError, TypeError) as error:
-                raise DataError(f"x: {error}") from error
-        if x.dim() and not len(x):
-            raise DataError(f"x: there are no data (shape {tuple(x.shape)})")
-        self.check_data(x)
-        return x.to(self.device, self.dtype if x.is_floating_point() else None)
-
-    def check_data(self, x: Tensor) -> None:
-        """Check that the data (N, \\*shape) are such as the story tells of.
-
-        Raises:
-            DataError: when they are not.
-        """
-        self.likelihood.check(x)
-
-    def as_labels(self, y: Any, n: int, *, complete: bool = False) -> Tensor:
-        """Check labels of ``n`` data and bring them to the weights' device and precision.
-
-        Args:
-            y: labels, with -1 or NaN where they are missing.
-            n: number of data.
-            complete: whether none may be missing.
-
-        Raises:
-            DataError: wrong type, shape or values.
-        """
-        assert self.label is not None
-        y = self.label.check(self._as_tensor(y), n)
-        missing = ~labelled(y)
-        if complete and missing.any():
-            raise DataError(
-                f"y: {int(missing.sum()):,} of {n:,} labels are missing (the first is that of datum "
-                f"{int(missing.nonzero()[0])}), and {type(self).__name__} needs them all; leave those data out"
-            )
-        return y
-
-    def program_arguments(self, x: Tensor, y: Tensor | None = None) -> tuple[Any, ...]:
-        """The arguments of model and guide for a batch of data.
-
-        Where only some labels are known their data come first, and ``y`` holds the labels of these alone: model and
-        guide need not look at values to know what is labelled.
-        """
-        if self.labels == "none":
-            return (x,)
-        if self.labels == "some" and y is not None and not (known := labelled(y)).all():
-            order = labelled_first(y)
-            x, y = x[order], y[order[: int(known.sum())]]
-            return (x, y if len(y) else None)
-        return (x, y)
-
-    def examples(self, n: int) -> dict[str, tuple[Any, ...]]:
-        """Arguments of model and guide for ``n`` made-up data, for each kind of data that the programs tell apart."""
-        x = self._example_data(n)
-        if self.labels == "none":
-            return {"data": (x,)}
-        assert self.label is not None
-        y = self.label.example(n)
-        return {"labelled": (x, y), "unlabelled": (x, None)} if self.labels == "some" else {"data": (x, y)}
-
-    def _example_data(self, n: int) -> Tensor:
-        """Data that lie in the likelihood's support, where one of the usual values does."""
-        fallback = torch.zeros(n, *self.shape, dtype=self.dtype, device=self.device)
-        for value in (0.0, 0.5, 1.0):
-            for candidate in (fallback + value, (fallback + value).long()):
-                with contextlib.suppress(Exception):
-                    return self.as_data(candidate)
-        return fallback
-
-    def initialise(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Let every part choose starting values that fit the data (N, \\*shape); done once, by ``fit``."""
-        if self.label is not None and y is not None:
-            self.label.initialise_from(y[labelled(y)])
-        for module in self.modules():
-            if isinstance(module, Part):
-                module.initialise(x)
-        self.initialised.fill_(True)
+    # -- training
 
     transforms_labels = False
     """Whether the ``transform`` of ``fit`` is applied to labels too: where they are of the same kind as the data."""

@@ -140,7 +140,7 @@ def test_the_hybrid_objective():
     # equation 7 there
     _, _, formulas, notes = said(structured(objective=objectives.Hybrid(0.25)))
     assert formulas == [
-        "L(x, y) = 0.25 (E_q(z|x,y)[log p(y | x, z)] − KL(q(z | x, y) ‖ p(z | x))) + 0.75 Eₚ[log p(y | x, z)]"
+        "L(x, y) = 0.25 (E_q(z|x,y)[log p(y | x, z)] − KL(q(z | x, y) ‖ p(z | x))) + 0.75 E_p(z|x)[log p(y | x, z)]"
     ]
     assert notes == ["a lower bound on log p(y | x)"]  # both of its terms are one
 

@@ -1,0 +1,201 @@
+"""How data and labels come into a variant: checked, converted, and put in the order that its programs want."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import torch
+from pyro.nn import PyroModule
+from torch import Tensor
+
+from pyro_vae.configured import Configured
+from pyro_vae.data import as_split
+from pyro_vae.errors import DataError
+from pyro_vae.labels import Label
+from pyro_vae.likelihoods import Likelihood
+from pyro_vae.parts import Part
+from pyro_vae.program import labelled, labelled_first
+
+__all__ = ["Inputs"]
+
+
+class Inputs(Configured, PyroModule):
+    """The side of a variant that data come in by; :class:`pyro_vae.Variant` is built on it.
+
+    ``labels`` says what the variant does with labels: ``"none"`` where its story has none, ``"all"`` where every datum
+    needs one, ``"some"`` where labels may be missing.
+    """
+
+    labels = "none"
+    """Whether the story has labels: ``"none"``, ``"some"`` or ``"all"``."""
+
+    decodes_label = False
+    """Whether the likelihood is conditional on the label."""
+
+    label: Label | None
+    initialised: Tensor
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """p(x | z)."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Event shape of one datum x."""
+        return self.likelihood.shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating point type of the weights."""
+        return next(self.parameters()).dtype
+
+    def batch(self, x: Any, y: Any = None) -> tuple[Tensor, Tensor | None]:
+        """Check data and, where the story has them, labels, and bring them to the weights' device and precision.
+
+        Args:
+            x: data (N, \\*shape), or a split, whose labels are used where ``y`` is not given.
+            y: labels, with -1 or NaN where they are missing.
+
+        Raises:
+            DataError: what does not fit, labels that are not wanted, or wanted and missing.
+        """
+        if y is None and self.labels != "none":
+            y = getattr(x, "y", None)
+        if y is not None and self.labels == "none":
+            raise DataError(f"{type(self).__name__} has no labels in its story; leave y out")
+        x = self.as_data(x)
+        if y is None:
+            if self.labels == "all":
+                raise DataError(f"{type(self).__name__} needs the label of every datum; give y, or a split that has it")
+            return x, None
+        return x, self.as_labels(y, len(x), complete=self.labels == "all")
+
+    def as_data(self, x: Any) -> Tensor:
+        """Check data and bring them to the weights' device and precision.
+
+        Raises:
+            DataError: wrong type, shape, dtype, NaN, or values outside the likelihood's support.
+        """
+        if isinstance(x, np.ndarray):
+            x = torch.from_numpy(x)
+        if hasattr(x, "train") and hasattr(x, "test"):
+            raise DataError("x: this is a whole data set; give one of its splits: .train, .valid or .test")
+        if not isinstance(x, Tensor):
+            try:
+                x = as_split(x).x
+            except (ValueError, TypeError) as error:
+                raise DataError(f"x: {error}") from error
+        if x.dim() and not len(x):
+            raise DataError(f"x: there are no data (shape {tuple(x.shape)})")
+        self.check_data(x)
+        return x.to(self.device, self.dtype if x.is_floating_point() else None)
+
+    def check_data(self, x: Tensor) -> None:
+        """Check that the data (N, \\*shape) are such as the story tells of.
+
+        Raises:
+            DataError: when they are not.
+        """
+        self.likelihood.check(x)
+
+    def as_labels(self, y: Any, n: int, *, complete: bool = False) -> Tensor:
+        """Check labels of ``n`` data and bring them to the weights' device and precision.
+
+        Args:
+            y: labels, with -1 or NaN where they are missing.
+            n: number of data.
+            complete: whether none may be missing.
+
+        Raises:
+            DataError: wrong type, shape or values.
+        """
+        assert self.label is not None
+        y = self.label.check(self._as_tensor(y), n)
+        missing = ~labelled(y)
+        if complete and missing.any():
+            raise DataError(
+                f"y: {int(missing.sum()):,} of {n:,} labels are missing (the first is that of datum "
+                f"{int(missing.nonzero()[0])}), and {type(self).__name__} needs them all; leave those data out"
+            )
+        return y
+
+    def program_arguments(self, x: Tensor, y: Tensor | None = None) -> tuple[Any, ...]:
+        """The arguments of model and guide for a batch of data.
+
+        Where only some labels are known their data come first, and ``y`` holds the labels of these alone: model and
+        guide need not look at values to know what is labelled.
+        """
+        if self.labels == "none":
+            return (x,)
+        if self.labels == "some" and y is not None and not (known := labelled(y)).all():
+            order = labelled_first(y)
+            x, y = x[order], y[order[: int(known.sum())]]
+            return (x, y if len(y) else None)
+        return (x, y)
+
+    def examples(self, n: int) -> dict[str, tuple[Any, ...]]:
+        """Arguments of model and guide for ``n`` made-up data, for each kind of data that the programs tell apart."""
+        x = self._example_data(n)
+        if self.labels == "none":
+            return {"data": (x,)}
+        assert self.label is not None
+        y = self.label.example(n)
+        return {"labelled": (x, y), "unlabelled": (x, None)} if self.labels == "some" else {"data": (x, y)}
+
+    def _example_data(self, n: int) -> Tensor:
+        """Data that lie in the likelihood's support, where one of the usual values does."""
+        fallback = torch.zeros(n, *self.shape, dtype=self.dtype, device=self.device)
+        for value in (0.0, 0.5, 1.0):
+            for candidate in (fallback + value, (fallback + value).long()):
+                with contextlib.suppress(Exception):
+                    return self.as_data(candidate)
+        return fallback
+
+    def initialise(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Let every part choose starting values that fit the data (N, \\*shape); done once, by ``fit``."""
+        if self.label is not None and y is not None:
+            self.label.initialise_from(y[labelled(y)])
+        for module in self.modules():
+            if isinstance(module, Part):
+                module.initialise(x)
+        self.initialised.fill_(True)
+
+    def _decoded_with(self, batch: torch.Size, y: Any) -> tuple[Tensor, ...]:
+        if not self.decodes_label:
+            if y is not None:
+                raise DataError(f"the data of {type(self).__name__} do not depend on labels; call decode(z) without y")
+            return ()
+        if y is None:
+            raise DataError(f"{type(self).__name__} decodes a code together with a label; call decode(z, y)")
+        assert self.label is not None
+        n = batch.numel()
+        y = self._as_tensor(y)
+        if y.shape == self.label.shape:
+            y = y.expand((*batch, *self.label.shape))  # of a single code () too
+        elif y.shape != (*batch, *self.label.shape):
+            raise DataError(
+                f"y: labels of shape {tuple(y.shape)} for codes of batch shape {tuple(batch)}, wanted "
+                f"{(*batch, *self.label.shape)}, or one label for all, {self.label.shape}"
+            )
+        y = self.as_labels(y.reshape(n, *self.label.shape), n, complete=True)
+        return (y.reshape((*batch, *self.label.shape)),)
+
+    def _for_each(self, y: Any, n: int) -> Tensor:
+        """Labels for n data from one for all, or one for each."""
+        assert self.label is not None
+        y = self._as_tensor(y)
+        return y.expand(n, *self.label.shape) if y.shape == self.label.shape else y
+
+    def _as_tensor(self, y: Any) -> Tensor:
+        try:
+            return torch.as_tensor(y, device=self.device)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise DataError(f"y: {error}") from error
