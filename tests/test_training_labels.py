@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import pyro_vae as pv
-from pyro_vae import classifiers, labels, likelihoods, networks, objectives, priors
+from pyro_vae import classifiers, evaluation, labels, likelihoods, networks, objectives, priors
 from pyro_vae.program import labelled
 from pyro_vae.training.batches import Batches
 from tests.family import (
@@ -400,3 +400,12 @@ def test_a_single_datum_with_or_without_a_label_is_no_trouble_for_batch_norm(own
         loss = variant.objective.loss_and_grads(variant.model, variant.guide, *arguments)
         assert torch.tensor(loss).isfinite()
         assert all(p.grad.isfinite().all() for p in variant.parameters())
+
+
+def test_a_variant_that_needs_every_label_is_scored_on_those_that_are_known():
+    classifier = pv.Discriminative(labels.Categorical(3), 4)
+    x, y = torch.randn(30, 4), torch.arange(30) % 3
+    some = torch.where(torch.arange(30) < 12, y, torch.full_like(y, -1))
+    expected = classifier.score(x[:12], y[:12])["accuracy"]
+    assert classifier.score(x, some)["accuracy"] == expected
+    assert evaluation.accuracy(classifier, x, some) == pytest.approx(expected)

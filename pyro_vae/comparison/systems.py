@@ -137,9 +137,8 @@ def _m2_moved(task: Task) -> Predictor:
 def _m1m2(task: Task) -> Predictor:
     m1 = VAE(**_parts(task))
     fit_on(m1, task)
-    network = MLP([256], norm="batch", dropout=0.3)
     alpha = Ramp(40.0, 4.0, share=0.8)
-    stacked = M1M2(m1, _label(task), StandardNormal(task.recipe.size // 2), encoder=network, alpha=alpha)
+    stacked = M1M2(m1, _label(task), StandardNormal(task.recipe.size // 2), encoder=MLP([128]), alpha=alpha)
     return _trained(stacked, task)
 
 

@@ -25,7 +25,7 @@ def stroke_properties(x: Tensor) -> Tensor:
         (N, 3), one column for each of :data:`STROKE_PROPERTIES`.
 
     Raises:
-        ValueError: if `x` are no images, or an image is empty.
+        ValueError: if `x` are no images or not within [0, 1], or an image is empty.
 
     Example:
         >>> bar = torch.zeros(1, 1, 28, 28)
@@ -35,6 +35,8 @@ def stroke_properties(x: Tensor) -> Tensor:
     """
     if x.ndim != 4:
         raise ValueError(f"stroke_properties takes images of shape (N, C, H, W), got {tuple(x.shape)}")
+    if (x < 0).any() or (x > 1).any():
+        raise ValueError(f"stroke_properties takes grey values within [0, 1], got {x.min():g} to {x.max():g}; clamp them")
     image = x.mean(1)
     ink = image.sum((-1, -2))
     if (ink <= 0).any():

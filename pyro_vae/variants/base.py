@@ -244,7 +244,10 @@ class Variant(Inputs):
         """
         if not self.predicts:
             return {}
-        x, y = self.batch(x, y)
+        # not `batch`, which in a variant that needs every label would refuse data without
+        y = getattr(x, "y", None) if y is None else y
+        x = self.as_data(x)
+        y = None if y is None else self.as_labels(y, len(x))
         if y is None or not (known := labelled(y)).any():
             return {}
         assert self.label is not None

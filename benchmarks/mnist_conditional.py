@@ -1,0 +1,113 @@
+"""Asking for what is generated: classes and continuous properties of MNIST digits.
+
+    python benchmarks/mnist_conditional.py classes --threads 1
+    python benchmarks/mnist_conditional.py properties --threads 1
+
+classes: how many class-conditional samples of a conditional VAE an independent classifier reads as what was asked for.
+properties: ink, thickness and slant of the first 10,000 training images, some of them known: mean absolute error on the
+test images of the semi-supervised VAE and of the same network trained on the known ones alone, in units of each
+property's standard deviation; and how the measured properties of generated images follow the ones asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+from common import RESULTS, parser, record
+from torch import Tensor
+
+import pyro_vae as pv
+from pyro_vae import data, evaluation, labels, likelihoods, networks, priors
+
+SHAPE = (1, 28, 28)
+
+
+def classes(images: data.Dataset, arguments: Any) -> dict[str, Any]:
+    torch.manual_seed(arguments.seed)
+    cvae = pv.ConditionalVAE(
+        labels.Categorical(10), priors.StandardNormal(20), likelihoods.Bernoulli(SHAPE), encoder=networks.MLP([400])
+    )
+    options: dict[str, Any] = {"seed": arguments.seed, "precision": "bf16"}
+    pv.fit(cvae, images.train, epochs=arguments.epochs, transform=data.binarize, **options)
+    judge = pv.Discriminative(
+        labels.Categorical(10), SHAPE, networks.Conv([16, 32, 64], hidden=[128], norm="batch", dropout=0.3)
+    )
+    pv.fit(judge, images.train, epochs=3, lr=1e-3, **options)
+    asked = torch.arange(10).repeat_interleave(500)
+    x_test = torch.bernoulli(images.test.x, generator=torch.Generator().manual_seed(12345 + arguments.seed))
+    log_p = evaluation.log_likelihood(cvae, x_test[:1000], images.test.y[:1000], num_samples=1000)  # type: ignore[index]
+    return {
+        "epochs": arguments.epochs,
+        "judge_on_test_images": judge.score(images.test)["accuracy"],
+        "means_read_as_asked": judge.score(cvae.generate(5000, asked), asked)["accuracy"],
+        "draws_read_as_asked": judge.score(cvae.generate(5000, asked, mean=False), asked)["accuracy"],
+        "test_elbo": evaluation.elbo(cvae, x_test, images.test.y).elbo.mean().item(),
+        "test_log_likelihood": log_p.mean().item(),
+    }
+
+
+def network() -> networks.Network:
+    return networks.MLP([500, 500], dropout=0.1)
+
+
+def error(variant: pv.Variant, x: Tensor, y: Tensor, scale: Tensor) -> list[float]:
+    """Mean absolute error of each property, in standard deviations of the property."""
+    return ((variant.predict(x).mean - y).abs().mean(0) / scale).tolist()
+
+
+def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
+    train = data.Split(images.train.x[:10_000], data.stroke_properties(images.train.x[:10_000]))
+    x_test, y_test = images.test.x, data.stroke_properties(images.test.x)
+    assert train.y is not None
+    scale = train.y.std(0)
+    rows = []
+    for percent in (5, 10, 20, 50):
+        known = data.labelled_subset(train, len(train) * percent // 100, seed=arguments.seed)
+        torch.manual_seed(arguments.seed)
+        vae = pv.SemiSupervisedVAE(
+            labels.Normal(3),
+            priors.StandardNormal(20),
+            likelihoods.ContinuousBernoulli(SHAPE),
+            encoder=networks.MLP([500]),
+            classifier=network(),
+            alpha=100.0,
+        )
+        options: dict[str, Any] = {"seed": arguments.seed, "precision": "bf16"}
+        pv.fit(vae, known, epochs=arguments.epochs, labelled_batch_size=128 if percent < 50 else None, **options)
+        alone = pv.Discriminative(labels.Normal(3), SHAPE, network())
+        steps = arguments.epochs * len(train) / 128
+        pv.fit(alone, known[known.labelled], epochs=round(steps * 128 / int(known.labelled.sum())), lr=1e-3, **options)
+        asked = train.y[torch.randperm(len(train), generator=torch.Generator().manual_seed(1))[:1000]]
+        measured = data.stroke_properties(vae.generate(1000, asked))
+        correlations = [torch.corrcoef(torch.stack([asked[:, i], measured[:, i]]))[0, 1].item() for i in range(3)]
+        rows.append(
+            {
+                "percent": percent,
+                "properties": list(data.STROKE_PROPERTIES),
+                "vae_error": error(vae, x_test, y_test, scale),
+                "alone_error": error(alone, x_test, y_test, scale),
+                "asked_and_measured": correlations,
+            }
+        )
+        print(json.dumps(rows[-1]), flush=True)
+    return {"epochs": arguments.epochs, "standard_deviations": scale.tolist(), "rows": rows}
+
+
+def main() -> None:
+    options = parser("Asking for what is generated.")
+    options.add_argument("parts", nargs="+", choices=["classes", "properties"])
+    options.add_argument("--epochs", type=int, default=15)
+    arguments = options.parse_args()
+    torch.set_num_threads(arguments.threads)
+    images = data.load("mnist")
+    for part in arguments.parts:
+        result = {"classes": classes, "properties": properties}[part](images, arguments)
+        print(json.dumps(result))
+        arguments.out = RESULTS / f"mnist_conditional_{part}.json"
+        record("mnist_conditional", arguments, result)
+
+
+if __name__ == "__main__":
+    main()
