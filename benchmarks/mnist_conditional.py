@@ -19,7 +19,7 @@ from common import RESULTS, parser, record
 from torch import Tensor
 
 import pyro_vae as pv
-from pyro_vae import data, evaluation, labels, likelihoods, networks, priors
+from pyro_vae import data, evaluation, labels, likelihoods, networks, objectives, priors
 
 SHAPE = (1, 28, 28)
 
@@ -59,7 +59,7 @@ def error(variant: pv.Variant, x: Tensor, y: Tensor, scale: Tensor) -> list[floa
 
 def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
     train = data.Split(images.train.x[:10_000], data.stroke_properties(images.train.x[:10_000]))
-    x_test, y_test = images.test.x, data.stroke_properties(images.test.x)
+    x_test, y_test = data.threshold(images.test.x), data.stroke_properties(images.test.x)
     assert train.y is not None
     scale = train.y.std(0)
     rows = []
@@ -69,12 +69,13 @@ def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
         vae = pv.SemiSupervisedVAE(
             labels.Normal(3),
             priors.StandardNormal(20),
-            likelihoods.ContinuousBernoulli(SHAPE),
+            likelihoods.Bernoulli(SHAPE),
             encoder=networks.MLP([500]),
             classifier=network(),
             alpha=100.0,
+            beta=objectives.Ramp(10.0, 2.0, share=0.8),
         )
-        options: dict[str, Any] = {"seed": arguments.seed, "precision": "bf16"}
+        options: dict[str, Any] = {"seed": arguments.seed, "precision": "bf16", "transform": data.binarize}
         pv.fit(vae, known, epochs=arguments.epochs, labelled_batch_size=128 if percent < 50 else None, **options)
         alone = pv.Discriminative(labels.Normal(3), SHAPE, network())
         steps = arguments.epochs * len(train) / 128

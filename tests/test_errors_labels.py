@@ -443,3 +443,10 @@ def test_free_bits_leave_classes_alone(own_store):
     variant = with_labels(pv.SemiSupervisedVAE, objective=objectives.ELBO(free_bits=1e3, groups=1))
     variant.objective.loss_and_grads(variant.model, variant.guide, x_of(), None)
     assert all(p.grad.any() for p in variant.guide.classifier.parameters())
+
+
+@pytest.mark.parametrize("make", [pv.ConditionalVAE, pv.PredictionConstrainedVAE])
+def test_frequencies_that_nothing_trains_are_told(make):
+    label = labels.Categorical(3, learned=True)
+    with pytest.warns(UserWarning, match=r"no p\(y\), so nothing trains its frequencies"):
+        make(label, priors.StandardNormal(2), likelihoods.Bernoulli(5))

@@ -36,7 +36,9 @@ def stroke_properties(x: Tensor) -> Tensor:
     if x.ndim != 4:
         raise ValueError(f"stroke_properties takes images of shape (N, C, H, W), got {tuple(x.shape)}")
     if (x < 0).any() or (x > 1).any():
-        raise ValueError(f"stroke_properties takes grey values within [0, 1], got {x.min():g} to {x.max():g}; clamp them")
+        raise ValueError(
+            f"stroke_properties takes grey values within [0, 1], got {x.min():g} to {x.max():g}; clamp them"
+        )
     image = x.mean(1)
     ink = image.sum((-1, -2))
     if (ink <= 0).any():

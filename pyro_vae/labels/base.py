@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vae.errors import ConfigurationError
 from pyro_vae.parts import Conditional, Part, Shape
@@ -44,13 +46,24 @@ class Label(Part):
         super().__init__()
         self._met = False
 
-    def meet(self) -> None:
+    def meet(self, *, drawn: bool) -> None:
         """Become the label of a variant.
+
+        Args:
+            drawn: whether the variant's story draws y from p(y), and so trains it.
 
         Raises:
             ConfigurationError: when it is another variant's already and keeps something of it.
+
+        Warns:
+            UserWarning: when p(y) is to be learned and nothing would train it.
         """
         self.check_free()
+        if not drawn and any(parameter.requires_grad for parameter in self.own_parameters()):
+            warnings.warn(
+                f"{self!r}: this variant's story has no p(y), so nothing trains its frequencies; they stay as given",
+                stacklevel=4,
+            )
         self._met = True
 
     def check_free(self) -> None:
@@ -65,6 +78,10 @@ class Label(Part):
             raise ConfigurationError(
                 f"this {self!r} already belongs to a variant and holds its {kept}; make a new one for another"
             )
+
+    def own_parameters(self) -> Iterator[nn.Parameter]:
+        """What p(y) learns."""
+        return self.parameters()
 
     def release(self) -> None:
         """Belong to no variant again."""

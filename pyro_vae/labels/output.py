@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vae.errors import DataError
 from pyro_vae.labels.base import Label, equal_mixture
@@ -29,6 +30,9 @@ class Output(Label):
         self.likelihood = likelihood
         self.shape = likelihood.shape
         self.input_shape = likelihood.shape
+
+    def own_parameters(self) -> Iterator[nn.Parameter]:
+        return iter(())  # the likelihood's are those of p(y | x)
 
     def as_input(self, y: Tensor) -> Tensor:
         return self.likelihood.as_input(y)

@@ -80,6 +80,7 @@ class ConditionalVAE(Variant):
             decoder=(decoder, Network),
         )
         with assembling(label, prior, likelihood, posterior):
+            label.meet(drawn=False)
             connect_style(label, prior, likelihood, posterior, encoder, decoder)  # type: ignore[arg-type]
             super().__init__(
                 models.ConditionalVAE(prior, likelihood),
@@ -103,7 +104,6 @@ def connect_style(
             f"{prior!r} is a mixture of the guide's q(z | u) at pseudo-inputs u, and here q(z | x, y) wants a label "
             f"too; use priors.MixtureOfNormals({prior.size})"
         )
-    label.meet()
     prior.meet(posterior, likelihood.shape)
     posterior.connect(
         encoder,

@@ -58,7 +58,7 @@ class Discriminative(GivenData):
         check_kinds(output=(label, Label))
         input_shape = as_shape(shape)
         with assembling(output):
-            label.meet()
+            label.meet(drawn=False)
             predictor = label.predictor()
             predictor.connect(network, input_shape)
             check_part("output", predictor, label.shape, torch.zeros(2, *input_shape))

@@ -93,7 +93,7 @@ class PredictionConstrainedVAE(Variant):
             classifier=(classifier, Network),
         )
         with assembling(label, prior, likelihood, posterior):
-            label.meet()
+            label.meet(drawn=False)
             prior.meet(posterior, likelihood.shape)
             posterior.connect(encoder, likelihood.shape, shape=prior.shape, prepare=[likelihood.as_input])
             likelihood.connect(decoder, prior.shape)  # type: ignore[arg-type]

@@ -96,6 +96,7 @@ class SemiSupervisedVAE(Variant):
             classifier=(classifier, Network),
         )
         with assembling(label, prior, likelihood, posterior):
+            label.meet(drawn=True)
             connect_style(label, prior, likelihood, posterior, encoder, decoder)  # type: ignore[arg-type]
             predictor = label.predictor()
             predictor.connect(classifier, likelihood.shape, prepare=[likelihood.as_input])

@@ -89,6 +89,7 @@ class M1M2(Variant):
         likelihood, bottom = copy.deepcopy((m1.likelihood, m1.guide.posterior))  # type: ignore[union-attr]
         middle = likelihoods.Normal(m1.latent_size, scale="predicted")
         with assembling(label, prior, posterior):
+            label.meet(drawn=True)
             connect_style(label, prior, middle, posterior, encoder, decoder)  # type: ignore[arg-type]
             predictor = label.predictor()
             predictor.connect(classifier, middle.shape)
