@@ -111,10 +111,26 @@ def labels(name: str) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
 
 
+def properties() -> str:
+    result = read("mnist_conditional_properties")
+    names = result["rows"][0]["properties"]
+    known = " | ".join(f"{row['percent']} % known" for row in result["rows"])
+    lines = [f"| properties of MNIST digits: {', '.join(names)} | {known} |", f"|---|{'---|' * len(result['rows'])}"]
+    for key, words in (
+        ("vae_error", "mean absolute error, semi-supervised VAE"),
+        ("alone_error", "mean absolute error, the same network on the known ones alone"),
+        ("asked_and_measured", "correlation of asked for and measured"),
+    ):
+        cells = [", ".join(f"{value:.2f}" for value in row[key]) for row in result["rows"]]
+        lines.append(f"| {words} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def tables() -> list[str]:
     found = [mnist(), mnist_labels()]
     found += [quadrants()] if all(exists(f"mnist_quadrants_{n}") for n in (1, 2, 3)) else []
     found += [labels(name) for name in ("digits", "mnist", "cifar10") if exists(f"labels_{name}_100")]
+    found += [properties()] if exists("mnist_conditional_properties") else []
     return [*found, overhead()]
 
 

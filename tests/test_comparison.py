@@ -10,7 +10,7 @@ from pyro_vae import comparison, data, likelihoods, networks, plots
 from pyro_vae.comparison import SYSTEMS, Cell, Comparison, Recipe, compare
 from pyro_vae.comparison.tasks import make_task
 
-RECIPE = Recipe(lambda: networks.MLP([8]), likelihoods.ContinuousBernoulli, size=2, epochs=1)
+RECIPE = Recipe(lambda: networks.MLP([8]), lambda: networks.MLP([8]), likelihoods.ContinuousBernoulli, size=2, epochs=1)
 
 
 @pytest.fixture(scope="module")

@@ -72,11 +72,11 @@ def fit_on(variant: Variant, task: Task, epochs: float = 1.0, **options: Any) ->
     fit(variant, data, **(settings | options))
 
 
-def _parts(task: Task) -> dict[str, Any]:
+def _parts(task: Task, encoder: Network | None = None) -> dict[str, Any]:
     return {
         "prior": StandardNormal(task.recipe.size),
         "likelihood": task.recipe.likelihood(task.shape),
-        "encoder": task.recipe.network(),
+        "encoder": task.recipe.encoder() if encoder is None else encoder,
     }
 
 
@@ -118,7 +118,7 @@ def _m1(task: Task) -> Predictor:
 
 
 def _m2(task: Task) -> Predictor:
-    return _trained(M2(task.classes, **_parts(task)), task)
+    return _trained(M2(task.classes, **_parts(task), classifier=task.recipe.network()), task)
 
 
 def _moved(task: Task) -> Network:
@@ -143,7 +143,9 @@ def _m1m2(task: Task) -> Predictor:
 
 
 def _pc(task: Task) -> Predictor:
-    return _trained(PredictionConstrainedVAE(_label(task), **_parts(task), multiplier=_multiplier(task)), task)
+    # here the encoder is what classifies
+    parts = _parts(task, task.recipe.network())
+    return _trained(PredictionConstrainedVAE(_label(task), **parts, multiplier=_multiplier(task)), task)
 
 
 def _cpc(task: Task) -> Predictor:
@@ -152,7 +154,11 @@ def _cpc(task: Task) -> Predictor:
         0.0, weight / 2, epochs=task.recipe.epochs / 2
     )  # the reconstruction says something about the datum only after a while
     vae = ConsistencyConstrainedVAE(
-        _label(task), **_parts(task), multiplier=weight, consistency=late, aggregate=weight / 2
+        _label(task),
+        **_parts(task, task.recipe.network()),
+        multiplier=weight,
+        consistency=late,
+        aggregate=weight / 2,
     )
     return _trained(vae, task)
 

@@ -21,7 +21,8 @@ class Recipe:
     """What all systems have in common on one data set, so that they differ in their story only.
 
     Attributes:
-        network: of every encoder and of every classifier of data; each is made anew.
+        network: of every classifier of data; each is made anew.
+        encoder: of every generative model that has a classifier beside it.
         likelihood: from the shape of the data.
         size: number of latent dimensions.
         epochs: of each training.
@@ -31,6 +32,7 @@ class Recipe:
     """
 
     network: Callable[[], Network]
+    encoder: Callable[[], Network]
     likelihood: Callable[[tuple[int, ...]], Likelihood]
     size: int
     epochs: int
@@ -42,6 +44,7 @@ class Recipe:
 RECIPES = {
     "digits": Recipe(
         lambda: MLP([128, 128], norm="batch", dropout=0.3),
+        lambda: MLP([128]),
         likelihoods.ContinuousBernoulli,
         size=16,
         epochs=60,
@@ -49,6 +52,7 @@ RECIPES = {
     ),
     "mnist": Recipe(
         lambda: MLP([500, 500], norm="batch", dropout=0.3),
+        lambda: MLP([500]),
         likelihoods.ContinuousBernoulli,
         size=50,
         epochs=12,
@@ -57,6 +61,7 @@ RECIPES = {
     ),
     "cifar10": Recipe(
         lambda: Conv([32, 64, 128], hidden=[256], norm="batch", dropout=0.3),
+        lambda: Conv([32, 64, 128], hidden=[256]),
         lambda shape: likelihoods.Normal(shape, scale="shared"),
         size=64,
         epochs=20,
