@@ -27,7 +27,11 @@ SHAPE = (1, 28, 28)
 def classes(images: data.Dataset, arguments: Any) -> dict[str, Any]:
     torch.manual_seed(arguments.seed)
     cvae = pv.ConditionalVAE(
-        labels.Categorical(10), priors.StandardNormal(20), likelihoods.Bernoulli(SHAPE), encoder=networks.MLP([400])
+        labels.Categorical(10),
+        priors.StandardNormal(20),
+        likelihoods.Bernoulli(SHAPE),
+        encoder=networks.MLP([400]),
+        beta=objectives.Ramp(10.0, 1.0, share=0.8),  # y must explain what it can before z does
     )
     options: dict[str, Any] = {"seed": arguments.seed, "precision": "bf16"}
     pv.fit(cvae, images.train, epochs=arguments.epochs, transform=data.binarize, **options)
@@ -72,7 +76,7 @@ def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
             likelihoods.Bernoulli(SHAPE),
             encoder=networks.MLP([500]),
             classifier=network(),
-            alpha=100.0,
+            alpha=1000.0,
             beta=objectives.Ramp(10.0, 2.0, share=0.8),
         )
         options: dict[str, Any] = {"seed": arguments.seed, "precision": "bf16", "transform": data.binarize}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         priors,
     )
     from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, NonFiniteLossError
+    from pyro_vae.evaluation.arviz import to_arviz
     from pyro_vae.stories import story  # type: ignore[no-redef]
     from pyro_vae.training import fit  # type: ignore[no-redef]
     from pyro_vae.variants import (
@@ -78,12 +79,14 @@ __all__ = [
     "posteriors",
     "priors",
     "story",
+    "to_arviz",
 ]
 
 # Everything is imported when it is first used: the command line answers `--help` without waiting for torch and
 # Pyro, and what draws in matplotlib, ignite or scikit-learn costs nothing until it is wanted.
 _HOMES = {
     "pyro_vae.errors": ["CheckpointError", "ConfigurationError", "DataError", "NonFiniteLossError"],
+    "pyro_vae.evaluation.arviz": ["to_arviz"],
     "pyro_vae.stories": ["story"],
     "pyro_vae.training": ["fit"],
     "pyro_vae.variants": [

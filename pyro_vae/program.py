@@ -17,6 +17,7 @@ __all__ = [
     "GROUPS",
     "PartlyLabelled",
     "Program",
+    "group_of",
     "labelled",
     "labelled_first",
     "number_of_data",
@@ -136,6 +137,16 @@ def without_group(name: str) -> str:
     """
     group, _, plain = name.partition("/")
     return plain if group in GROUPS else name
+
+
+def group_of(name: str) -> str:
+    """What :data:`GROUPS` puts before the name of a site, with the slash; nothing where there is one kind of data.
+
+    Example:
+        >>> group_of("labelled/x"), group_of("x")
+        ('labelled/', '')
+    """
+    return name.removesuffix(without_group(name))
 
 
 def sample_sites(trace: Any) -> Iterator[Any]:

@@ -18,7 +18,7 @@ from pyro_vae.objectives.kl import kl_per_dimension as _kl_per_dimension
 from pyro_vae.program import labelled, sample_sites
 from pyro_vae.variants.base import Variant, evaluating
 
-__all__ = ["ELBOTerms", "SiteTerm", "elbo", "kl_per_dimension", "site_terms", "traces"]
+__all__ = ["ELBOTerms", "SiteTerm", "alike", "elbo", "kl_per_dimension", "repeated", "site_terms", "traces"]
 
 
 @dataclass
@@ -59,21 +59,27 @@ PLATES = 2
 """Dimensions of plates in the traces made here: draws in front, then data."""
 
 
+def repeated(program: Callable[..., Any], num_samples: int) -> Callable[..., Any]:
+    """The program with ``num_samples`` draws of each datum's latents, as a plate in front of that of the data."""
+
+    def run(*arguments: Any, **keywords: Any) -> Any:
+        with pyro.plate("num_samples", num_samples, dim=-PLATES):
+            return program(*arguments, **keywords)
+
+    return run
+
+
 def traces(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int) -> tuple[Any, Any]:
     """Traces of guide and model with ``num_samples`` draws of each datum's latents, as a plate in front.
 
     Enumerated sites hold all their values, in dimensions in front of that.
     """
 
-    def repeated(program: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any) -> Any:
-            with pyro.plate("num_samples", num_samples, dim=-PLATES):
-                return program(*arguments)
-
-        return run
-
     model_trace, guide_trace = enumerated_traces(
-        repeated(variant.model), repeated(variant.guide), variant.program_arguments(x, y), PLATES
+        repeated(variant.model, num_samples),
+        repeated(variant.guide, num_samples),
+        variant.program_arguments(x, y),
+        PLATES,
     )
     return guide_trace, model_trace
 

@@ -17,7 +17,7 @@ from pyro_vae.objectives.enumeration import is_enumerated
 from pyro_vae.program import sample_sites
 from pyro_vae.variants.base import Variant, evaluating
 
-__all__ = ["Estimate", "log_likelihood"]
+__all__ = ["Estimate", "at_once", "check_density", "log_joint", "log_likelihood"]
 
 
 class Estimate(Tensor):
@@ -30,7 +30,7 @@ class Estimate(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
 
-def _log_joint(trace: Any, *, observed_only: bool = False) -> Tensor:
+def log_joint(trace: Any, *, observed_only: bool = False) -> Tensor:
     """Sum of the sites' log-probabilities, (\\*enumerated, K, N), without the weights of training.
 
     What programs add by ``pyro.factor`` is part of training, not of the density.
@@ -50,7 +50,7 @@ def _importance(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int)
         # enumerated values are no draws: p(x) sums over them with the weight 1
         if not isinstance(site["fn"], Unit) and not is_enumerated(site):
             log_q = log_q + site["fn"].log_prob(site["value"])
-    log_w = _log_joint(model_trace) - log_q
+    log_w = log_joint(model_trace) - log_q
     return log_w.logsumexp(tuple(range(log_w.dim() - PLATES))) if log_w.dim() > PLATES else log_w
 
 
@@ -58,7 +58,39 @@ def _prior(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int) -> T
     """log p(x | z) for draws from the prior, (K, N)."""
     with pyro.plate("num_samples", num_samples, dim=-PLATES):
         trace = poutine.trace(variant.model).get_trace(*variant.program_arguments(x, y))
-    return _log_joint(trace, observed_only=True)
+    return log_joint(trace, observed_only=True)
+
+
+def check_density(variant: Variant, *, guide: bool = True) -> None:
+    """Check that all parts have a density.
+
+    Args:
+        variant: any variant.
+        guide: whether those of the guide need one.
+
+    Raises:
+        DataError: naming those that have none.
+    """
+    missing = variant.model.parts_without_density() + (variant.guide.parts_without_density() if guide else [])
+    if missing:
+        names = ", ".join(map(repr, missing))
+        raise DataError(f"log p(x) cannot be estimated: {names} {'have' if missing[1:] else 'has'} no density")
+
+
+def at_once(n: int, num_samples: int, chunk: int) -> tuple[int, int]:
+    """How many of ``n`` data, and of ``num_samples`` draws for each, go through the networks together.
+
+    Args:
+        n: number of data.
+        num_samples: draws per datum.
+        chunk: the most draws (data times samples) that may be in memory at once.
+
+    Example:
+        >>> at_once(64, 100, 1000), at_once(64, 100, 30)
+        ((10, 100), (1, 30))
+    """
+    data = max(1, min(n, chunk // min(num_samples, chunk)))
+    return data, max(1, min(num_samples, chunk // data))
 
 
 _METHODS = {"importance": _importance, "prior": _prior}
@@ -112,15 +144,9 @@ def log_likelihood(
     log_weights = _METHODS[check_choice("method", method, _METHODS)]
     check_positive("num_samples", num_samples)
     check_positive("chunk", chunk)
-    missing = variant.model.parts_without_density()
-    if log_weights is not _prior:
-        missing += variant.guide.parts_without_density()
-    if missing:
-        names = ", ".join(map(repr, missing))
-        raise DataError(f"log p(x) cannot be estimated: {names} {'have' if missing[1:] else 'has'} no density")
+    check_density(variant, guide=log_weights is not _prior)
     x, y = variant.batch(x, y)
-    data_at_once = max(1, min(len(x), chunk // min(num_samples, chunk)))
-    samples_at_once = max(1, min(num_samples, chunk // data_at_once))
+    data_at_once, samples_at_once = at_once(len(x), num_samples, chunk)
     values, errors = torch.zeros(len(x), dtype=torch.double), torch.zeros(len(x), dtype=torch.double)
     with torch.no_grad(), evaluating(variant):
         for some in (some for _, rows in alike(y, len(x)) for some in rows.split(data_at_once)):

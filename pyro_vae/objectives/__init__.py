@@ -2,11 +2,13 @@
 
 from pyro_vae.objectives.elbo import ELBO, Terms
 from pyro_vae.objectives.hybrid import Hybrid
+from pyro_vae.objectives.importance import IWAE, Renyi
 from pyro_vae.objectives.kl import kl_per_dimension
 from pyro_vae.objectives.schedules import Constant, Cosine, Cyclical, Geometric, Linear, Ramp, Schedule, Sigmoid
 
 __all__ = [
     "ELBO",
+    "IWAE",
     "Constant",
     "Cosine",
     "Cyclical",
@@ -14,6 +16,7 @@ __all__ = [
     "Hybrid",
     "Linear",
     "Ramp",
+    "Renyi",
     "Schedule",
     "Sigmoid",
     "Terms",

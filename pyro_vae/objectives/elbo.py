@@ -23,9 +23,9 @@ from pyro_vae.objectives.enumeration import (
     log_density,
 )
 from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds, kl_per_dimension
-from pyro_vae.program import sample_sites, without_group
+from pyro_vae.program import group_of, sample_sites, without_group
 
-__all__ = ["ELBO", "Terms"]
+__all__ = ["ELBO", "Account", "Terms", "check_reparametrised"]
 
 
 @dataclass
@@ -36,11 +36,13 @@ class Terms:
         reconstruction: log-probability of all that was observed.
         kl: of all latent sites.
         factors: what the programs' ``pyro.factor`` statements add, by name.
+        bound: the objective without factors, with the weights of training, where it is not made of the other terms.
     """
 
     reconstruction: Tensor
     kl: Tensor
     factors: dict[str, Tensor] = field(default_factory=dict)
+    bound: Tensor | None = None
 
     @property
     def elbo(self) -> Tensor:
@@ -117,7 +119,14 @@ class ELBO(Configured, TraceEnum_ELBO):
         if self.num_particles > 1:
             model, guide = self._vectorized_num_particles(model), self._vectorized_num_particles(guide)
         model_trace, guide_trace = enumerated_traces(model, guide, arguments, self.max_plate_nesting)
-        account = _Account(guide_trace, self.max_plate_nesting)
+        account = self._account(model_trace, guide_trace)
+        # Pyro's vectorised particles are draws of the same data: average over them
+        self.terms = account.terms(self.num_particles)
+        return -account.objective / self.num_particles
+
+    def _account(self, model_trace: Any, guide_trace: Any) -> Account:
+        """All terms of the ELBO, summed over the batch and the particles."""
+        account = Account(guide_trace, self.max_plate_nesting)
         for site in sample_sites(model_trace):
             name = site["name"]
             if isinstance(site["fn"], Unit):
@@ -133,21 +142,14 @@ class ELBO(Configured, TraceEnum_ELBO):
             elif site["name"] not in model_trace.nodes:  # auxiliary sites
                 plain = account.summed(log_density(site), site)
                 account.latent(site, plain, plain)
-        # Pyro's vectorised particles are draws of the same data: average over them
-        self.terms = account.terms(self.num_particles)
-        return -account.objective / self.num_particles
+        return account
 
-    def _kl(self, site: Any, guide_trace: Any, account: _Account, model_trace: Any) -> tuple[Tensor, Tensor]:
+    def _kl(self, site: Any, guide_trace: Any, account: Account, model_trace: Any) -> tuple[Tensor, Tensor]:
         """KL of one latent site summed over the batch, and what the objective charges for it."""
         guide_site = guide_trace.nodes[site["name"]]
         q, p = guide_site["fn"], site["fn"]
         enumerated = is_enumerated(guide_site)
-        if not (enumerated or q.has_rsample):
-            raise ConfigurationError(
-                f"site {site['name']!r}: {type(q).__name__} cannot be reparametrised, so this objective has no "
-                f"gradient for its guide; use Pyro's TraceGraph_ELBO, or enumerate it: "
-                f"pyro.sample(..., infer={{'enumerate': 'parallel'}}) in the guide"
-            )
+        check_reparametrised(guide_site)
         holds = kl_holds(site["name"], model_trace, guide_trace)
         free_bits = 0.0 if enumerated else self.free_bits
         if free_bits and self.groups != 1:
@@ -197,7 +199,21 @@ class ELBO(Configured, TraceEnum_ELBO):
         return text
 
 
-class _Account:
+def check_reparametrised(site: Any) -> None:
+    """Check that a site of the guide is enumerated, or drawn so that gradients pass.
+
+    Raises:
+        ConfigurationError: when it is neither.
+    """
+    if not (is_enumerated(site) or site["fn"].has_rsample):
+        raise ConfigurationError(
+            f"site {site['name']!r}: {type(site['fn']).__name__} cannot be reparametrised, so this objective has no "
+            f"gradient for its guide; use Pyro's TraceGraph_ELBO, or enumerate it: "
+            f"pyro.sample(..., infer={{'enumerate': 'parallel'}}) in the guide"
+        )
+
+
+class Account:
     """Adds up the terms of one pair of traces, with their weights and without."""
 
     def __init__(self, guide_trace: Any, plates: int) -> None:
@@ -210,8 +226,8 @@ class _Account:
 
     def expected(self, values: Tensor, site: Any) -> Tensor:
         """E_q over enumerated sites of a term of ``site``, without the data that its mask takes out."""
-        group = site["name"].removesuffix(without_group(site["name"]))
-        return expectation(scale_and_mask(values, 1.0, site["mask"]), self.probability(group), self.plates)
+        probability = self.probability(group_of(site["name"]))
+        return expectation(scale_and_mask(values, 1.0, site["mask"]), probability, self.plates)
 
     def summed(self, values: Tensor, site: Any) -> Tensor:
         return self.expected(values, site).sum()

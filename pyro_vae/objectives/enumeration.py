@@ -13,19 +13,39 @@ from torch import Tensor
 
 from pyro_vae.program import sample_sites
 
-__all__ = ["enumerated_traces", "expectation", "is_enumerated", "joint_probability", "log_density"]
+__all__ = [
+    "enumerated_trace",
+    "enumerated_traces",
+    "expectation",
+    "is_enumerated",
+    "joint_probability",
+    "log_density",
+]
 
 
 def enumerated_traces(
-    model: Callable[..., Any], guide: Callable[..., Any], arguments: tuple[Any, ...], plates: int
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    plates: int,
+    between: Callable[[Any], None] | None = None,
 ) -> tuple[Any, Any]:
     """Traces of model and guide, the model run against the guide.
 
     Sites of the guide with ``infer={"enumerate": "parallel"}`` take all their values at once, each in a dimension of
     its own in front of the ``plates`` dimensions of plates.
+
+    Args:
+        model: the program that is run against the guide.
+        guide: the program that is run first.
+        arguments: of both.
+        plates: number of dimensions of plates.
+        between: called with the guide's trace before the model runs against it.
     """
     # the model's own enumerated sites come further in front: it keeps on where the guide's allocation ended
-    guide_trace = poutine.trace(EnumMessenger(first_available_dim=-1 - plates)(guide)).get_trace(*arguments)
+    guide_trace = enumerated_trace(guide, arguments, plates)
+    if between is not None:
+        between(guide_trace)
     model_trace = poutine.trace(poutine.replay(EnumMessenger()(model), trace=guide_trace)).get_trace(*arguments)
     if is_validation_enabled():
         check_model_guide_match(model_trace, guide_trace, plates)
@@ -33,6 +53,11 @@ def enumerated_traces(
             site["log_prob"] = log_density(site)
             check_site_shape(site, plates)
     return model_trace, guide_trace
+
+
+def enumerated_trace(guide: Callable[..., Any], arguments: tuple[Any, ...], plates: int) -> Any:
+    """Trace of a guide alone, enumerated as by :func:`enumerated_traces`."""
+    return poutine.trace(EnumMessenger(first_available_dim=-1 - plates)(guide)).get_trace(*arguments)
 
 
 def log_density(site: Any) -> Tensor:

@@ -40,7 +40,8 @@ def make_ledger(variant: Any, structure: Structure, x: Any, y: Any, num_samples:
     draws = num_samples if any(one.guide for one in structures.values()) else 0
     groups = _groups(structure, terms, y, whole) if len(structures) > 1 else []
     ledger = Ledger(rows, _standard_error(whole), len(whole), _minus_loss(variant, x, y, seed), draws, groups)
-    if num_samples > 1 and ledger.objective is not None:
+    weighed = getattr(variant.objective, "weighs_draws", False)
+    if num_samples > 1 and ledger.objective is not None and not weighed:
         # the loss is of one draw: what it has beyond the terms of that same draw is the objective's own doing
         single = _drawn_terms(variant, x, y, 1, seed)
         rows = [row for term in single for row in _rows(term, structures[_group(term)], weights)]

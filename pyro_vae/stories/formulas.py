@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from pyro_vae.stories.structure import Plate, Site, Structure
@@ -33,10 +33,16 @@ def joint_density(structure: Structure) -> str:
     return _density("p", _distributions(structure.model.values()), structure.given)
 
 
-def guide_density(structure: Structure) -> str:
-    """q(z | x), or nothing where nothing is latent."""
-    sites = _distributions(structure.guide.values())
-    return _density("q", sites, structure.read) if sites else ""
+def guide_density(structure: Structure, without: Collection[str] = ()) -> str:
+    """q(z | x), or nothing where nothing is latent.
+
+    Args:
+        structure: of the programs.
+        without: sites to condition on, such as y in q(z | x, y).
+    """
+    sites = [site for site in _distributions(structure.guide.values()) if site.name not in without]
+    read = {name for name in without if any(name in site.parents for site in sites)} | structure.read
+    return _density("q", sites, read) if sites else ""
 
 
 def factorisations(structure: Structure) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pyro_vae.configured import Configured
+from pyro_vae.objectives.importance import renyi_formula
 from pyro_vae.stories.formulas import guide_density, joint_density
 from pyro_vae.stories.structure import Structure
 from pyro_vae.stories.symbols import conditional, joined, to_text
@@ -21,6 +22,11 @@ _ESTIMATED = {
     "TraceGraph_ELBO": "estimated at draws; sites that cannot be reparametrised get a score function gradient",
     "TraceTMC_ELBO": "estimated by tensor Monte Carlo over draws from the guide",
     "Trace_ELBO": "every term, the KL too, is estimated at draws from the guide",
+}
+
+_GRADIENTS = {
+    "stl": "the guide's gradient leaves out the score of q (sticking the landing)",
+    "dreg": "the guide's gradient is doubly reparametrised: without the score of q, and unbiased",
 }
 
 
@@ -49,12 +55,21 @@ class _Bound(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """How an objective combines terms: formulas of each bound, whether factors are in them already, and notes."""
+    """How an objective combines terms.
+
+    Attributes:
+        formulas: of each bound.
+        holds_factors: whether factors are in them already.
+        bounds: whether they are lower bounds on log-densities.
+        notes: what a reader should know.
+        summed: how enumerated sites are summed over.
+    """
 
     formulas: list[list[str]]
     holds_factors: bool
     bounds: bool
     notes: list[str]
+    summed: str = "weighted by q"
 
 
 def describe_objective(variant: Any, structure: Structure) -> Objective:
@@ -68,7 +83,7 @@ def describe_objective(variant: Any, structure: Structure) -> Objective:
         lines.insert(0, _whole(bounds, factors))
     parts = [site for bound in bounds for site in bound.terms.structure.factors if site.definition]
     lines += dict.fromkeys(f"{site.term} = {site.definition}" for site in parts)
-    notes = [*_shared(bounds), *reading.notes, *(_verdict(bound, reading, alone) for bound in bounds)]
+    notes = [*_shared(bounds, reading.summed), *reading.notes, *(_verdict(bound, reading, alone) for bound in bounds)]
     return Objective(_name(variant.objective), lines, [note for note in dict.fromkeys(notes) if note])
 
 
@@ -111,6 +126,13 @@ def _read(objective: Any, bounds: list[_Bound]) -> _Reading:
     kinds = [cls.__name__ for cls in type(objective).__mro__]
     particles = getattr(objective, "num_particles", 1)
     averaged = f"averaged over {particles} draws from the guide for each datum" if particles > 1 else ""
+    weighed = f"K = {particles} draws from the guide for each datum are weighed against each other"
+    if getattr(objective, "weighs_draws", False):
+        formulas = [[f"{b.left} = {objective.formula('', ())}", _weight(b, apart=True)] for b in bounds]
+        proper = objective.alpha >= 0
+        above = "" if proper else "of a negative order: it may lie above what it is an estimate of"
+        notes = [weighed, _GRADIENTS.get(objective.gradient, ""), above]
+        return _Reading(formulas, False, proper, notes, "inside w: how the guide proposes it plays no part")
     if hasattr(objective, "formula"):
         formulas = [[f"{b.left} = {objective.formula(b.terms.reconstruction, b.terms.divergences)}"] for b in bounds]
         floor = "below its allowance of free bits a KL costs nothing more and has no gradient"
@@ -120,22 +142,29 @@ def _read(objective: Any, bounds: list[_Bound]) -> _Reading:
         formulas = [[f"{b.left} = {b.terms.formula()}"] for b in bounds]
         return _Reading(formulas, False, True, [_ESTIMATED[known], averaged])
     if "RenyiELBO" in kinds or "ReweightedWakeSleep" in kinds:
-        told = f"K = {particles} draws from the guide for each datum are weighed against each other"
+        told = weighed
         if "ReweightedWakeSleep" in kinds:
             told = f"the model climbs this with K = {particles}; the guide follows p's posterior, not this bound"
         proper = "RenyiELBO" in kinds and objective.alpha >= 0
-        return _Reading([_renyi(objective, bound) for bound in bounds], True, proper, [told])
+        formula = renyi_formula(float(getattr(objective, "alpha", 0.0)))
+        return _Reading([[f"{b.left} = {formula}", _weight(b, apart=False)] for b in bounds], True, proper, [told])
     says = (inspect.getdoc(type(objective)) or "").split("\n\n")[0].replace("\n", " ")
     formulas = [[rf"{b.left} = -\,\mathrm{{{kinds[0].replace('_', ' ')}}}(p, q)"] for b in bounds]
     return _Reading(formulas, True, False, [says])
 
 
-def _shared(bounds: list[_Bound]) -> list[str]:
+def _shared(bounds: list[_Bound], summed: str) -> list[str]:
     """The notes on weights and terms; one on terms that is not true everywhere says where it is."""
     weights = [weight.note for bound in bounds for weight in bound.terms.weights.values()]
-    everywhere = set.intersection(*(set(bound.terms.notes) for bound in bounds))
+    of_each = [
+        bound.terms.notes + [f"{name} is summed over all its values, {summed}" for name in bound.terms.summed]
+        for bound in bounds
+    ]
+    everywhere = set.intersection(*map(set, of_each))
     return weights + [
-        note if note in everywhere else f"{bound.where}, {note}" for bound in bounds for note in bound.terms.notes
+        note if note in everywhere else f"{bound.where}, {note}"
+        for bound, notes in zip(bounds, of_each, strict=True)
+        for note in notes
     ]
 
 
@@ -159,17 +188,23 @@ def _verdict(bound: _Bound, reading: _Reading, alone: bool) -> str:
     return f"{once}{subject} is {what}" if subject else f"{once}{what}"
 
 
-def _renyi(objective: Any, bound: _Bound) -> list[str]:
-    alpha = float(getattr(objective, "alpha", 0.0))
-    power = "" if alpha == 0 else rf"^{{{1 - alpha:g}}}"
-    front = "" if alpha == 0 else rf"{1 / (1 - alpha):g}\,"
-    formula = rf"{bound.left} = {front}\mathbb{{E}}_q[\log\, \frac{{1}}{{K}} \,\sum_{{k=1}}^{{K}} w_k{power}]"
+def _weight(bound: _Bound, apart: bool) -> str:
+    r"""The importance weight w of a draw.
+
+    Args:
+        bound: that it is of.
+        apart: whether factors stand apart from the weight, and sites that the guide enumerates are summed over in it.
+    """
     terms, structure = bound.terms, bound.terms.structure
-    if not structure.factors and not any(weight.latex for weight in terms.weights.values()):
+    summed = [name for name, site in structure.guide.items() if site.enumerated] if apart else []
+    total = rf"\sum_{{{joined(summed)}}} " if summed else ""
+    factors = [] if apart else terms.factors
+    weights = terms.bound_weights if apart else terms.weights.values()
+    if not factors and not any(weight.latex for weight in weights):
         ratio = joint_density(structure)
-        if structure.guide:
-            ratio = rf"\frac{{{ratio}}}{{{guide_density(structure)}}}"
-        return [formula, rf"w = {ratio}"]
+        if proposed := guide_density(structure, without=summed):
+            ratio = rf"\frac{{{ratio}}}{{{proposed}}}"
+        return f"w = {total}{ratio}"
     logs = [
         rf"{terms.weights[site.name].latex}\log {conditional('p', [site.name], site.parents)}"
         for site in structure.observed
@@ -177,7 +212,9 @@ def _renyi(objective: Any, bound: _Bound) -> list[str]:
     for site in structure.latents:
         q = structure.guide.get(site.name)
         if q is not None:
-            ours = conditional("q", [site.name], q.parents)
-            theirs = conditional("p", [site.name], site.parents)
-            logs.append(rf"{terms.weights[site.name].latex}\log \frac{{{theirs}}}{{{ours}}}")
-    return [formula, rf"\log w = {' + '.join(logs)}{''.join(terms.factors)}"]
+            ratio = conditional("p", [site.name], site.parents)
+            if site.name not in summed:
+                ratio = rf"\frac{{{ratio}}}{{{conditional('q', [site.name], q.parents)}}}"
+            logs.append(rf"{terms.weights[site.name].latex}\log {ratio}")
+    log_w = f"{' + '.join(logs)}{''.join(factors)}"
+    return rf"\log w = \log {total}\exp({log_w})" if summed else rf"\log w = {log_w}"

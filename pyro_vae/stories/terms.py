@@ -47,6 +47,7 @@ class Terms:
         weights: of all sites, by name.
         no_bound: why these terms bound no log-density, whatever their weights; ``""`` where they do.
         notes: what a reader should know of the terms.
+        summed: the sites that are summed over, as notes name them.
     """
 
     def __init__(self, variant: Any, structure: Structure) -> None:
@@ -75,9 +76,7 @@ class Terms:
         ]
         self.factors = [self._factor(site) for site in structure.factors]
         self.no_bound = self._why_no_bound()
-        for site in structure.guide.values():
-            if site.enumerated:
-                self.notes.append(f"{to_text(symbol(site.name))} is summed over all its values, weighted by q")
+        self.summed = [to_text(symbol(site.name)) for site in structure.guide.values() if site.enumerated]
 
     @property
     def density(self) -> str:

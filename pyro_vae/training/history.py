@@ -16,7 +16,8 @@ class History(dict[str, list[Any]]):
     ``elbo``, ``reconstruction`` and ``kl`` are averages over the epoch's batches as they were trained on (in
     training mode, weights moving), ``valid_elbo``, ``valid_reconstruction``, ``valid_kl`` are measured on the
     validation data after each epoch (with one of Pyro's own objectives, which report only their sum, the first three
-    are measured on the training data after the epoch too), ``loss`` is what was minimised (with beta and free bits);
+    are measured on the training data after the epoch too), ``loss`` is what was minimised (with beta and free bits),
+    ``bound`` is what an importance-weighted objective reached (with beta, without factors);
     ``valid_kl_per_dimension`` holds a list for each epoch.  ``beta``, ``lr`` and ``seconds`` say the rest.
     """
 

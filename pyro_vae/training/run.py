@@ -122,7 +122,8 @@ class Run:
         terms = getattr(self.objective, "terms", None)
         if terms is not None:
             self.reported += torch.stack([terms.reconstruction, terms.kl])
-            for name, value in terms.factors.items():
+            bound = {} if terms.bound is None else {"bound": terms.bound}
+            for name, value in (terms.factors | bound).items():
                 self.factors[name] = self.factors.get(name, 0.0) + value
         self.total += loss
         if engine.state.iteration == 1:
