@@ -126,10 +126,23 @@ def properties() -> str:
     return "\n".join(lines)
 
 
+def classes() -> str:
+    result = read("mnist_conditional_classes")
+    lines = ["| digits that a classifier reads | as what they are, or were asked to be |", "|---|---|"]
+    for key, words in (
+        ("judge_on_test_images", "test images"),
+        ("means_read_as_asked", "class-conditional samples, E[x given z, y]"),
+        ("draws_read_as_asked", "class-conditional samples, pixels drawn too"),
+    ):
+        lines.append(f"| {words} | {100 * result[key]:.1f} % |")
+    return "\n".join(lines)
+
+
 def tables() -> list[str]:
     found = [mnist(), mnist_labels()]
     found += [quadrants()] if all(exists(f"mnist_quadrants_{n}") for n in (1, 2, 3)) else []
     found += [labels(name) for name in ("digits", "mnist", "cifar10") if exists(f"labels_{name}_100")]
+    found += [classes()] if exists("mnist_conditional_classes") else []
     found += [properties()] if exists("mnist_conditional_properties") else []
     return [*found, overhead()]
 
