@@ -10,9 +10,27 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import ConfigurationError
+from pyro_vae.networks import MLP, Network
 from pyro_vae.parts import Part, check_distribution, in_evaluation
+from pyro_vae.posteriors import Normal, Posterior
 
-__all__ = ["assembling", "check_kinds", "check_part"]
+__all__ = ["assembling", "check_kinds", "check_part", "chosen"]
+
+
+def chosen(
+    posterior: Posterior | None, encoder: Network | None, decoder: Network | None
+) -> tuple[Posterior, Network, Network]:
+    """What the user gave, or the defaults: a diagonal normal, ``MLP([128])``, and the encoder mirrored.
+
+    Raises:
+        ConfigurationError: naming what is of the wrong kind.
+    """
+    posterior = Normal() if posterior is None else posterior
+    encoder = MLP() if encoder is None else encoder
+    check_kinds(posterior=(posterior, Posterior), encoder=(encoder, Network))
+    decoder = encoder.mirrored() if decoder is None else decoder
+    check_kinds(decoder=(decoder, Network))
+    return posterior, encoder, decoder
 
 
 def check_kinds(**given: tuple[object, type]) -> None:

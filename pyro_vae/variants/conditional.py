@@ -9,11 +9,11 @@ from pyro_vae import guides, models
 from pyro_vae.errors import ConfigurationError
 from pyro_vae.labels import Label
 from pyro_vae.likelihoods import Likelihood
-from pyro_vae.networks import MLP, Network
+from pyro_vae.networks import Network
 from pyro_vae.objectives import Schedule
-from pyro_vae.posteriors import Normal, Posterior
+from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
-from pyro_vae.variants.assembly import assembling, check_kinds, check_part
+from pyro_vae.variants.assembly import assembling, check_kinds, check_part, chosen
 from pyro_vae.variants.base import Variant
 
 __all__ = ["ConditionalVAE"]
@@ -67,21 +67,15 @@ class ConditionalVAE(Variant):
         beta: float | Schedule = 1.0,
         objective: PyroELBO | None = None,
     ) -> None:
-        posterior = Normal() if posterior is None else posterior
-        encoder = MLP() if encoder is None else encoder
-        if decoder is None and isinstance(encoder, Network):
-            decoder = encoder.mirrored()
+        posterior, encoder, decoder = chosen(posterior, encoder, decoder)
         check_kinds(
             label=(label, Label),
             prior=(prior, Prior),
             likelihood=(likelihood, Likelihood),
-            posterior=(posterior, Posterior),
-            encoder=(encoder, Network),
-            decoder=(decoder, Network),
         )
         with assembling(label, prior, likelihood, posterior):
             label.meet(drawn=False)
-            connect_style(label, prior, likelihood, posterior, encoder, decoder)  # type: ignore[arg-type]
+            connect_style(label, prior, likelihood, posterior, encoder, decoder)
             super().__init__(
                 models.ConditionalVAE(prior, likelihood),
                 guides.ConditionalVAE(posterior),

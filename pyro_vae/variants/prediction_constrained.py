@@ -16,9 +16,9 @@ from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Network
 from pyro_vae.objectives import Schedule
 from pyro_vae.objectives.schedules import as_schedule
-from pyro_vae.posteriors import Normal, Posterior
+from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
-from pyro_vae.variants.assembly import assembling, check_kinds, check_part
+from pyro_vae.variants.assembly import assembling, check_kinds, check_part, chosen
 from pyro_vae.variants.base import Variant, evaluating
 
 __all__ = ["ConsistencyConstrainedVAE", "PredictionConstrainedVAE"]
@@ -78,18 +78,12 @@ class PredictionConstrainedVAE(Variant):
         beta: float | Schedule = 1.0,
         objective: PyroELBO | None = None,
     ) -> None:
-        posterior = Normal() if posterior is None else posterior
-        encoder = MLP() if encoder is None else encoder
+        posterior, encoder, decoder = chosen(posterior, encoder, decoder)
         classifier = MLP([]) if classifier is None else classifier
-        if decoder is None and isinstance(encoder, Network):
-            decoder = encoder.mirrored()
         check_kinds(
             label=(label, Label),
             prior=(prior, Prior),
             likelihood=(likelihood, Likelihood),
-            posterior=(posterior, Posterior),
-            encoder=(encoder, Network),
-            decoder=(decoder, Network),
             classifier=(classifier, Network),
         )
         with assembling(label, prior, likelihood, posterior):

@@ -14,13 +14,13 @@ from pyro_vae import guides, models
 from pyro_vae.errors import DataError
 from pyro_vae.labels import Categorical, Label
 from pyro_vae.likelihoods import Likelihood
-from pyro_vae.networks import MLP, Network
+from pyro_vae.networks import Network
 from pyro_vae.objectives import Ramp, Schedule
 from pyro_vae.objectives.schedules import as_schedule
-from pyro_vae.posteriors import Normal, Posterior
+from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.program import labelled
-from pyro_vae.variants.assembly import assembling, check_kinds, check_part
+from pyro_vae.variants.assembly import assembling, check_kinds, check_part, chosen
 from pyro_vae.variants.base import Variant, evaluating
 from pyro_vae.variants.conditional import connect_style
 
@@ -81,23 +81,17 @@ class SemiSupervisedVAE(Variant):
         beta: float | Schedule = 1.0,
         objective: PyroELBO | None = None,
     ) -> None:
-        posterior = Normal() if posterior is None else posterior
-        encoder = MLP() if encoder is None else encoder
+        posterior, encoder, decoder = chosen(posterior, encoder, decoder)
         classifier = encoder if classifier is None else classifier
-        if decoder is None and isinstance(encoder, Network):
-            decoder = encoder.mirrored()
         check_kinds(
             label=(label, Label),
             prior=(prior, Prior),
             likelihood=(likelihood, Likelihood),
-            posterior=(posterior, Posterior),
-            encoder=(encoder, Network),
-            decoder=(decoder, Network),
             classifier=(classifier, Network),
         )
         with assembling(label, prior, likelihood, posterior):
             label.meet(drawn=True)
-            connect_style(label, prior, likelihood, posterior, encoder, decoder)  # type: ignore[arg-type]
+            connect_style(label, prior, likelihood, posterior, encoder, decoder)
             predictor = label.predictor()
             predictor.connect(classifier, likelihood.shape, prepare=[likelihood.as_input])
             check_part("classifier", predictor, label.shape, torch.zeros(2, *likelihood.shape))

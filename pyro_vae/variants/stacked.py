@@ -15,13 +15,13 @@ from pyro_vae import guides, likelihoods, models
 from pyro_vae.errors import ConfigurationError, DataError
 from pyro_vae.labels import Label
 from pyro_vae.labels.base import equal_mixture
-from pyro_vae.networks import MLP, Network
+from pyro_vae.networks import Network
 from pyro_vae.objectives import Schedule
 from pyro_vae.objectives.schedules import as_schedule
-from pyro_vae.posteriors import Normal, Posterior
+from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.program import labelled
-from pyro_vae.variants.assembly import assembling, check_kinds, check_part
+from pyro_vae.variants.assembly import assembling, check_kinds, check_part, chosen
 from pyro_vae.variants.base import Variant, evaluating
 from pyro_vae.variants.conditional import connect_style
 from pyro_vae.variants.vae import VAE
@@ -71,18 +71,12 @@ class M1M2(Variant):
         beta: float | Schedule = 1.0,
         objective: PyroELBO | None = None,
     ) -> None:
-        posterior = Normal() if posterior is None else posterior
-        encoder = MLP() if encoder is None else encoder
+        posterior, encoder, decoder = chosen(posterior, encoder, decoder)
         classifier = encoder if classifier is None else classifier
-        if decoder is None and isinstance(encoder, Network):
-            decoder = encoder.mirrored()
         check_kinds(
             m1=(m1, VAE),
             label=(label, Label),
             prior=(prior, Prior),
-            posterior=(posterior, Posterior),
-            encoder=(encoder, Network),
-            decoder=(decoder, Network),
             classifier=(classifier, Network),
         )
         # together, because the encoder prepares its input as the likelihood says
@@ -90,7 +84,7 @@ class M1M2(Variant):
         middle = likelihoods.Normal(m1.latent_size, scale="predicted")
         with assembling(label, prior, posterior):
             label.meet(drawn=True)
-            connect_style(label, prior, middle, posterior, encoder, decoder)  # type: ignore[arg-type]
+            connect_style(label, prior, middle, posterior, encoder, decoder)
             predictor = label.predictor()
             predictor.connect(classifier, middle.shape)
             check_part("classifier", predictor, label.shape, torch.zeros(2, *middle.shape))

@@ -13,12 +13,12 @@ from pyro_vae import guides, models
 from pyro_vae.errors import ConfigurationError, check_positive
 from pyro_vae.labels import Output
 from pyro_vae.likelihoods import Likelihood
-from pyro_vae.networks import MLP, Network
+from pyro_vae.networks import Network
 from pyro_vae.objectives import Schedule
 from pyro_vae.parts import Shape, as_shape
-from pyro_vae.posteriors import Normal, Posterior
+from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import ConditionalNormal
-from pyro_vae.variants.assembly import assembling, check_kinds, check_part
+from pyro_vae.variants.assembly import assembling, check_kinds, check_part, chosen
 from pyro_vae.variants.base import evaluating
 from pyro_vae.variants.given import GivenData
 
@@ -71,22 +71,16 @@ class StructuredOutputVAE(GivenData):
         beta: float | Schedule = 1.0,
         objective: PyroELBO | None = None,
     ) -> None:
-        posterior = Normal() if posterior is None else posterior
-        encoder = MLP() if encoder is None else encoder
-        if decoder is None and isinstance(encoder, Network):
-            decoder = encoder.mirrored()
+        posterior, encoder, decoder = chosen(posterior, encoder, decoder)
         check_kinds(
             prior=(prior, ConditionalNormal),
             likelihood=(likelihood, Likelihood),
-            posterior=(posterior, Posterior),
-            encoder=(encoder, Network),
-            decoder=(decoder, Network),
         )
         given, code = as_shape(shape), prior.shape
         with assembling(prior, likelihood, posterior):
             prior.connect(encoder, given)
             posterior.connect(encoder, likelihood.shape, given, shape=code, prepare=[likelihood.as_input])
-            likelihood.connect(decoder, code, given)  # type: ignore[arg-type]
+            likelihood.connect(decoder, code, given)
             x, y, z = torch.zeros(2, *given), torch.zeros(2, *likelihood.shape), torch.zeros(2, *code)
             check_part("prior", prior, code, x)
             check_part("posterior", posterior, code, y, x)

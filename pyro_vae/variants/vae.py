@@ -7,11 +7,11 @@ from pyro.infer.elbo import ELBO as PyroELBO
 
 from pyro_vae import guides, models
 from pyro_vae.likelihoods import Likelihood
-from pyro_vae.networks import MLP, Network
+from pyro_vae.networks import Network
 from pyro_vae.objectives import Schedule
-from pyro_vae.posteriors import Normal, Posterior
+from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
-from pyro_vae.variants.assembly import assembling, check_kinds, check_part
+from pyro_vae.variants.assembly import assembling, check_kinds, check_part, chosen
 from pyro_vae.variants.base import Variant
 
 __all__ = ["VAE"]
@@ -59,21 +59,15 @@ class VAE(Variant):
         beta: float | Schedule = 1.0,
         objective: PyroELBO | None = None,
     ) -> None:
-        posterior = Normal() if posterior is None else posterior
-        encoder = MLP() if encoder is None else encoder
-        if decoder is None and isinstance(encoder, Network):
-            decoder = encoder.mirrored()
+        posterior, encoder, decoder = chosen(posterior, encoder, decoder)
         check_kinds(
             prior=(prior, Prior),
             likelihood=(likelihood, Likelihood),
-            posterior=(posterior, Posterior),
-            encoder=(encoder, Network),
-            decoder=(decoder, Network),
         )
         with assembling(prior, posterior, likelihood):
             prior.meet(posterior, likelihood.shape)
             posterior.connect(encoder, likelihood.shape, shape=prior.shape, prepare=[likelihood.as_input])
-            likelihood.connect(decoder, prior.shape)  # type: ignore[arg-type]
+            likelihood.connect(decoder, prior.shape)
             check_part("prior", prior, prior.shape)
             check_part("posterior", posterior, prior.shape, torch.zeros(2, *likelihood.shape))
             check_part("likelihood", likelihood, likelihood.shape, torch.zeros(2, *prior.shape))
