@@ -34,6 +34,10 @@ class SemiSupervisedVAE(Variant):
     ``labels.Normal(P)`` it is the model of Kang & Cho for P continuous properties: missing ones are drawn.  q(y | x)
     is the classifier, trained on known labels by the term alpha log q(y | x), and on all data by the bound.
 
+    All weights are 1 here.  Where z can explain everything, y is left idle, or used for something else than the label;
+    see :class:`M2` for weights that let y explain what it can before z does.  They help here too:
+    ``beta=objectives.Ramp(10, 1)``, and for properties an ``alpha`` of some hundreds.
+
     Args:
         label: p(y), and what y is.
         prior: p(z); its size is the number of latent dimensions.
@@ -96,7 +100,8 @@ class SemiSupervisedVAE(Variant):
             predictor.connect(classifier, likelihood.shape, prepare=[likelihood.as_input])
             check_part("classifier", predictor, label.shape, torch.zeros(2, *likelihood.shape))
             # q(z | x, y) begins close to N(0, I): where z is expensive, a random start would drive it out for good
-            posterior.network.scale_output(0.1)  # type: ignore[union-attr, operator]
+            if hasattr(posterior.network, "scale_output"):  # a network of the user's own need not have it
+                posterior.network.scale_output(0.1)  # type: ignore[union-attr, operator]
             super().__init__(
                 models.SemiSupervisedVAE(label, prior, likelihood),
                 guides.SemiSupervisedVAE(predictor, posterior, label.infer),
