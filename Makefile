@@ -58,7 +58,7 @@ docs: $(VENV)/.installed-dev  ## write the reference pages to site/
 	$(BIN)/pdoc --docformat google --math --output-directory site pyro_vae $(addprefix pyro_vae., variants training stories report)
 
 tutorials: $(VENV)/.installed-dev  ## run the notebooks (results in build/tutorials)
-	OMP_NUM_THREADS=1 $(BIN)/jupyter nbconvert --to notebook --execute --output-dir build/tutorials tutorials/*.ipynb
+	$(ONE_THREAD) $(BIN)/jupyter nbconvert --to notebook --execute --output-dir build/tutorials tutorials/*.ipynb
 
 bench: $(VENV)/.installed-test  ## measure what the training loop costs (MNIST benchmarks: see benchmarks/README.md)
 	$(BIN)/python benchmarks/overhead.py
