@@ -20,6 +20,7 @@ __all__ = [
     "group_of",
     "labelled",
     "labelled_first",
+    "labels_first",
     "number_of_data",
     "sample_sites",
     "without_group",
@@ -100,10 +101,9 @@ class PartlyLabelled(Program):
         if x is None or y is None:
             return super().__call__(x, y, **kwargs)
         if len(y) == len(x):
-            if (known := labelled(y)).all():
+            if labelled(y).all():
                 return super().__call__(x, y, **kwargs)
-            order = labelled_first(y)
-            x, y = x[order], y[order[: int(known.sum())]]
+            x, y = labels_first(x, y)
         if not len(y):
             return super().__call__(x, None, **kwargs)
         results = []
@@ -121,6 +121,12 @@ def labelled(y: Tensor) -> Tensor:
 def labelled_first(y: Tensor) -> Tensor:
     """The order (N,) that puts data with labels before those without, each kind in its own order."""
     return torch.argsort(~labelled(y), stable=True)
+
+
+def labels_first(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Data (N, \\*shape) with the labelled ones first, and the labels of these alone."""
+    order = labelled_first(y)
+    return x[order], y[order[: int(labelled(y).sum())]]
 
 
 def number_of_data(x: Tensor | None, y: Tensor | None, size: int) -> int:

@@ -62,7 +62,7 @@ def test_cells_that_are_done_are_read_and_not_run(digits, tmp_path, monkeypatch)
     def never(task):
         raise AssertionError("ran again")
 
-    monkeypatch.setitem(SYSTEMS, "pixels", comparison.System("pixels", "", never, False))
+    monkeypatch.setitem(SYSTEMS, "pixels", comparison.System("pixels", "", never))
     again = compare(digits, labels=[100], systems=["pixels"], seeds=2, folder=tmp_path)
     assert again.cells == first.cells
     with pytest.raises(AssertionError, match="ran again"):

@@ -41,13 +41,11 @@ class System:
         name: short.
         words: what it is.
         learn: from a task to a function from data (N, \\*shape) to classes (N,).
-        uses_all: whether it learns from data without labels too.
     """
 
     name: str
     words: str
     learn: Callable[[Task], Predictor]
-    uses_all: bool
 
 
 def _label(task: Task) -> Categorical:
@@ -169,17 +167,17 @@ def _multiplier(task: Task) -> float:
 
 
 _ALL = [
-    System("pixels", "logistic regression on raw pixels", _pixels, False),
-    System("network", "a network of the encoder's shape on raw pixels", _network, False),
-    System("network+", "the network, its input moved a little in training", _network_moved, False),
-    System("spreading", "label spreading on raw pixels (k nearest neighbours)", _spreading, True),
-    System("codes", "logistic regression on the codes of a VAE", _codes, True),
-    System("M1", "M1: a support vector machine on sampled codes", _m1, True),
-    System("PC", "prediction-constrained VAE", _pc, True),
-    System("CPC", "consistency-constrained VAE", _cpc, True),
-    System("M2", "M2", _m2, True),
-    System("M2+", "M2, the classifier's input moved a little in training", _m2_moved, True),
-    System("M1+M2", "M2 on the codes of a VAE", _m1m2, True),
+    System("pixels", "logistic regression on raw pixels", _pixels),
+    System("network", "a network of the encoder's shape on raw pixels", _network),
+    System("network+", "the network, its input moved a little in training", _network_moved),
+    System("spreading", "label spreading on raw pixels (k nearest neighbours)", _spreading),
+    System("codes", "logistic regression on the codes of a VAE", _codes),
+    System("M1", "M1: a support vector machine on sampled codes", _m1),
+    System("PC", "prediction-constrained VAE", _pc),
+    System("CPC", "consistency-constrained VAE", _cpc),
+    System("M2", "M2", _m2),
+    System("M2+", "M2, the classifier's input moved a little in training", _m2_moved),
+    System("M1+M2", "M2 on the codes of a VAE", _m1m2),
 ]
 SYSTEMS = {system.name: system for system in _ALL}
 """All systems by name, in the order of the table."""

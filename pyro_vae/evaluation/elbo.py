@@ -12,7 +12,7 @@ from pyro.distributions import Unit
 from torch import Tensor
 
 from pyro_vae.errors import check_positive
-from pyro_vae.objectives.enumeration import enumerated_traces, expectation, joint_probability
+from pyro_vae.objectives.enumeration import enumerated_traces, expectation, joint_probability, log_density
 from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds
 from pyro_vae.objectives.kl import kl_per_dimension as _kl_per_dimension
 from pyro_vae.program import labelled, sample_sites
@@ -107,22 +107,23 @@ def _site_terms(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int)
 
     terms = []
     for site in sample_sites(model_trace):
-        name, p, value = site["name"], site["fn"], site["value"]
+        name, p = site["name"], site["fn"]
         if site["is_observed"]:
-            log_p = averaged(p.log_prob(value))
+            log_p = averaged(log_density(site))
             terms.append(SiteTerm(name, True, log_p, torch.zeros_like(log_p), False, isinstance(p, Unit)))
             continue
         check_proposed(name, guide_trace)
-        q = guide_trace.nodes[name]["fn"]
+        guide_site = guide_trace.nodes[name]
+        q = guide_site["fn"]
         kl = kl_exact(q, p) if kl_holds(name, model_trace, guide_trace) else None
         if kl is not None and (entropy := _entropy(q)) is not None:
             kl, entropy = averaged(kl), averaged(entropy)
             terms.append(SiteTerm(name, False, -kl - entropy, -entropy, True))
         else:
-            terms.append(SiteTerm(name, False, averaged(p.log_prob(value)), averaged(q.log_prob(value)), False))
+            terms.append(SiteTerm(name, False, averaged(log_density(site)), averaged(log_density(guide_site)), False))
     for site in sample_sites(guide_trace):  # auxiliary sites, which only the guide has, and what its factors add
         if site["name"] not in model_trace.nodes:
-            log_q = averaged(site["fn"].log_prob(site["value"]))
+            log_q = averaged(log_density(site))
             factor = isinstance(site["fn"], Unit)
             terms.append(SiteTerm(site["name"], factor, torch.zeros_like(log_q), log_q, False, factor))
     return terms

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_vae.errors import DataError, check_choice, check_positive
 from pyro_vae.evaluation.elbo import PLATES, alike, traces
-from pyro_vae.objectives.enumeration import is_enumerated
+from pyro_vae.objectives.enumeration import is_enumerated, log_density
 from pyro_vae.program import sample_sites
 from pyro_vae.variants.base import Variant, evaluating
 
@@ -38,7 +38,7 @@ def log_joint(trace: Any, *, observed_only: bool = False) -> Tensor:
     total: Any = 0.0
     for site in sample_sites(trace):
         if (site["is_observed"] or not observed_only) and not isinstance(site["fn"], Unit):
-            total = total + site["fn"].log_prob(site["value"])
+            total = total + log_density(site)
     return total
 
 
@@ -49,7 +49,7 @@ def _importance(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int)
     for site in sample_sites(guide_trace):
         # enumerated values are no draws: p(x) sums over them with the weight 1
         if not isinstance(site["fn"], Unit) and not is_enumerated(site):
-            log_q = log_q + site["fn"].log_prob(site["value"])
+            log_q = log_q + log_density(site)
     log_w = log_joint(model_trace) - log_q
     return log_w.logsumexp(tuple(range(log_w.dim() - PLATES))) if log_w.dim() > PLATES else log_w
 

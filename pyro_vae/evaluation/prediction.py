@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import DataError, check_positive
-from pyro_vae.program import labelled
 from pyro_vae.variants.base import Variant
 
 __all__ = [
@@ -229,10 +228,7 @@ def _known(variant: Variant, x: Any, y: Any, *, classes: bool) -> tuple[Tensor, 
         kinds = ("classes", "properties") if classes else ("properties", "classes")
         hint = "mean_absolute_error" if classes else "accuracy, confusion or calibration"
         raise DataError(f"{name} with {variant.label!r} predicts no {kinds[0]} but {kinds[1]}; use {hint}")
-    # not `batch`, which in a variant that needs every label would refuse data without
-    y = getattr(x, "y", None) if y is None else y
-    x = variant.as_data(x)
-    y = None if y is None else variant.as_labels(y, len(x))
-    if y is None or not (known := labelled(y)).any():
+    known = variant.with_known_labels(x, y)
+    if known is None:
         raise DataError("y: no label is known, so predictions cannot be compared with any; give y, or a split with y")
-    return x[known], y[known]
+    return known

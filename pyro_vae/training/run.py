@@ -29,6 +29,7 @@ from pyro_vae.evaluation import elbo, kl_per_dimension
 from pyro_vae.files import make_folder, read_torch, write_torch
 from pyro_vae.objectives.schedules import Schedule
 from pyro_vae.program import labelled
+from pyro_vae.randomness import seeded
 from pyro_vae.training.batches import Batches
 from pyro_vae.training.checkpoint import checkpoint_to_resume
 from pyro_vae.training.diagnosis import find_culprit
@@ -136,10 +137,8 @@ class Run:
     def train(self, data: Split, valid: Split | None) -> History:
         """Train on ``data``, watching ``valid``."""
         variant, settings = self.variant, self.settings
-        cuda = [variant.device] if variant.device.type == "cuda" else []
         store = pyro.get_param_store().scope()
-        with torch.random.fork_rng(devices=cuda), store, contextlib.ExitStack() as self.unchecked:
-            torch.manual_seed(settings.seed)
+        with seeded(settings.seed, variant.device), store, contextlib.ExitStack() as self.unchecked:
             x, y = self._checked("data", data)
             self.valid = None if valid is None else self._checked("valid", valid)
             self.batches = Batches(x, y, settings.batch_size, settings.seed, self._seen, self._labelled_batch_size(y))
@@ -167,8 +166,8 @@ class Run:
                     self.writer.close()
             if settings.patience is not None and self.best is not None:
                 variant.load_state_dict(self.best)
-            variant.finish(*self._seen(x, y))
-            if self.folder is not None:
+            if variant.finishes:
+                variant.finish(*self._seen(x, y))
                 self._keep_finished()
         return self.history
 
@@ -298,8 +297,7 @@ class Run:
 
     def _keep_finished(self) -> None:
         """Write what came after the last epoch, such as M1's classifier, to the files that others load."""
-        assert self.folder is not None
-        if self.variant.finishes:
+        if self.folder is not None:
             content = read_torch(self.folder / "last.pt") | self.variant.to_content()
             write_torch(self.folder / "last.pt", content)
             self.variant.save(self.folder / "best.pt")

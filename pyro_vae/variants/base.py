@@ -234,6 +234,11 @@ class Variant(Inputs):
         """
         raise ConfigurationError(f"{type(self).__name__} predicts no labels")
 
+    def _average(self, code: TorchDistribution, predictor: Any, num_samples: int) -> TorchDistribution:
+        """E over ``code``, with batch shape (N,), of what ``predictor`` says of y given a code."""
+        assert self.label is not None
+        return self.label.average(predictor(code.sample((num_samples,)).transpose(0, 1)))
+
     def score(self, x: Any, y: Any = None) -> dict[str, float]:
         """How good predictions of known labels are: ``accuracy`` of classes, ``mean_absolute_error`` of properties.
 
@@ -244,14 +249,10 @@ class Variant(Inputs):
         """
         if not self.predicts:
             return {}
-        # not `batch`, which in a variant that needs every label would refuse data without
-        y = getattr(x, "y", None) if y is None else y
-        x = self.as_data(x)
-        y = None if y is None else self.as_labels(y, len(x))
-        if y is None or not (known := labelled(y)).any():
+        if (known := self.with_known_labels(x, y)) is None:
             return {}
         assert self.label is not None
-        return self.label.score(self.predict(x[known]), y[known])
+        return self.label.score(self.predict(known[0]), known[1])
 
     def completed(self, x: Tensor, y: Tensor | None) -> Tensor | None:
         """Labels ``y`` of data ``x`` with the missing ones filled in, as :meth:`encode` wants them."""

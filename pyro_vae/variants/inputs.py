@@ -16,7 +16,7 @@ from pyro_vae.errors import DataError
 from pyro_vae.labels import Label
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.parts import Part
-from pyro_vae.program import labelled, labelled_first
+from pyro_vae.program import labelled, labels_first
 
 __all__ = ["Inputs"]
 
@@ -78,6 +78,27 @@ class Inputs(Configured, PyroModule):
             return x, None
         return x, self.as_labels(y, len(x), complete=self.labels == "all")
 
+    def with_known_labels(self, x: Any, y: Any = None) -> tuple[Tensor, Tensor] | None:
+        """The data whose labels are known, checked, also where :meth:`batch` would want every label.
+
+        Args:
+            x: data (N, \\*shape), or a split, whose labels are used where ``y`` is not given.
+            y: labels, with -1 or NaN where they are missing.
+
+        Returns:
+            Data and labels, or ``None`` where no label is known.
+
+        Raises:
+            DataError: when data or labels do not fit.
+        """
+        y = getattr(x, "y", None) if y is None else y
+        x = self.as_data(x)
+        if y is None:
+            return None
+        y = self.as_labels(y, len(x))
+        known = labelled(y)
+        return (x[known], y[known]) if known.any() else None
+
     def as_data(self, x: Any) -> Tensor:
         """Check data and bring them to the weights' device and precision.
 
@@ -135,9 +156,8 @@ class Inputs(Configured, PyroModule):
         """
         if self.labels == "none":
             return (x,)
-        if self.labels == "some" and y is not None and not (known := labelled(y)).all():
-            order = labelled_first(y)
-            x, y = x[order], y[order[: int(known.sum())]]
+        if self.labels == "some" and y is not None and not labelled(y).all():
+            x, y = labels_first(x, y)
             return (x, y if len(y) else None)
         return (x, y)
 

@@ -121,10 +121,9 @@ class PredictionConstrainedVAE(Variant):
             DataError: when the data do not fit.
         """
         x = self.as_data(x)
-        assert self.label is not None
+        posterior, predictor = self.guide.posterior, self.model.predictor  # type: ignore[union-attr]
         with torch.no_grad(), evaluating(self):
-            z = self.guide.posterior(x).sample((num_samples,)).transpose(0, 1)  # type: ignore[union-attr, operator]
-            return self.label.average(self.model.predictor(z))  # type: ignore[union-attr, operator]
+            return self._average(posterior(x), predictor, num_samples)  # type: ignore[operator]
 
 
 class ConsistencyConstrainedVAE(PredictionConstrainedVAE):

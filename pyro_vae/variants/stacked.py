@@ -153,7 +153,6 @@ class M1M2(Variant):
             DataError: when the data do not fit.
         """
         x = self.as_data(x)
-        assert self.label is not None
+        guide: Any = self.guide
         with torch.no_grad(), evaluating(self):
-            z1 = self.guide.bottom(x).sample((num_samples,)).transpose(0, 1)  # type: ignore[union-attr, operator]
-            return self.label.average(self.guide.classifier(z1))  # type: ignore[union-attr, operator]
+            return self._average(guide.bottom(x), guide.classifier, num_samples)
