@@ -409,3 +409,21 @@ def test_a_variant_that_needs_every_label_is_scored_on_those_that_are_known():
     expected = classifier.score(x[:12], y[:12])["accuracy"]
     assert classifier.score(x, some)["accuracy"] == expected
     assert evaluation.accuracy(classifier, x, some) == pytest.approx(expected)
+
+
+def test_m1_is_trained_on_all_data_alike_like_the_vae_that_it_is():
+    x = data_for(with_labels(pv.M1))
+    y = torch.where(torch.arange(64) < 3, torch.tensor([0, 1, 2] + [0] * 61), -1)
+    ends = []
+    for make, data in ((lambda: with_labels(pv.M1), (x, y)), (lambda: vae(), x)):
+        torch.manual_seed(0)
+        variant = make()
+        pv.fit(variant, data, epochs=2, batch_size=16)
+        ends.append(weights(variant))
+    assert same_weights(*ends)
+
+
+def test_m1_is_evaluated_on_all_data_alike():
+    variant = with_labels(pv.M1)
+    x, y = arguments_for(variant)
+    assert [term.name for term in evaluation.site_terms(variant, x, y)] == ["z", "x"]

@@ -83,7 +83,7 @@ class _Piece:
 def _pieces(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int, chunk: int) -> Iterator[_Piece]:
     """In the order of :func:`pyro_vae.evaluation.log_likelihood`, so that a seed gives both the same draws."""
     data, samples = at_once(len(x), num_samples, chunk)
-    for _, kind in alike(y, len(x)):
+    for _, kind in alike(variant, y, len(x)):
         for rows in kind.split(data):
             arguments = variant.program_arguments(x[rows], None if y is None else y[rows])
             for start in range(0, num_samples, samples):

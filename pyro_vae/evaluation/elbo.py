@@ -84,10 +84,10 @@ def traces(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int) -> t
     return guide_trace, model_trace
 
 
-def alike(y: Tensor | None, n: int) -> list[tuple[str, Tensor]]:
+def alike(variant: Variant, y: Tensor | None, n: int) -> list[tuple[str, Tensor]]:
     """Indices of the data that programs treat alike: those with labels and those without, where there are both."""
     everything = torch.arange(n)
-    if y is None:
+    if y is None or not variant.programs_see_labels:
         return [("", everything)]
     known = labelled(y).cpu()
     if known.all():
@@ -160,7 +160,7 @@ def site_terms(
     x, y = variant.batch(x, y)
     found = []
     with torch.no_grad(), evaluating(variant):
-        for prefix, rows in alike(y, len(x)):
+        for prefix, rows in alike(variant, y, len(x)):
             batches = [
                 _site_terms(variant, x[some], None if y is None else y[some], num_samples)
                 for some in rows.split(batch_size)
@@ -226,7 +226,7 @@ def kl_per_dimension(variant: Variant, x: Any, y: Any = None, *, batch_size: int
     x, y = variant.batch(x, y)
     total: Any = 0.0
     with torch.no_grad(), evaluating(variant):
-        for _, rows in alike(y, len(x)):
+        for _, rows in alike(variant, y, len(x)):
             for some in rows.split(batch_size):
                 guide_trace, model_trace = traces(variant, x[some], None if y is None else y[some], 1)
                 if variant.code not in guide_trace.nodes or not kl_holds(variant.code, model_trace, guide_trace):

@@ -149,7 +149,7 @@ def log_likelihood(
     data_at_once, samples_at_once = at_once(len(x), num_samples, chunk)
     values, errors = torch.zeros(len(x), dtype=torch.double), torch.zeros(len(x), dtype=torch.double)
     with torch.no_grad(), evaluating(variant):
-        for some in (some for _, rows in alike(y, len(x)) for some in rows.split(data_at_once)):
+        for some in (some for _, rows in alike(variant, y, len(x)) for some in rows.split(data_at_once)):
             first, second = [], []  # log of the sums of w and of w^2
             for start in range(0, num_samples, samples_at_once):
                 draws = min(samples_at_once, num_samples - start)

@@ -200,7 +200,7 @@ class Run:
     def _labelled_batch_size(self, y: Tensor | None) -> int | None:
         """How many data with labels each batch is given in addition; ``None`` where labels come as they fall."""
         size = self.settings.labelled_batch_size
-        if y is None or self.variant.labels != "some" or size is None:
+        if y is None or self.variant.labels != "some" or not self.variant.programs_see_labels or size is None:
             return None
         known = int(labelled(y).sum())
         if known in (0, len(y)):

@@ -34,6 +34,9 @@ class Inputs(Configured, PyroModule):
     decodes_label = False
     """Whether the likelihood is conditional on the label."""
 
+    programs_see_labels = True
+    """Whether model and guide take the labels that the variant is given."""
+
     label: Label | None
     initialised: Tensor
 
@@ -154,7 +157,7 @@ class Inputs(Configured, PyroModule):
         Where only some labels are known their data come first, and ``y`` holds the labels of these alone: model and
         guide need not look at values to know what is labelled.
         """
-        if self.labels == "none":
+        if self.labels == "none" or not self.programs_see_labels:
             return (x,)
         if self.labels == "some" and y is not None and not labelled(y).all():
             x, y = labels_first(x, y)
@@ -164,7 +167,7 @@ class Inputs(Configured, PyroModule):
     def examples(self, n: int) -> dict[str, tuple[Any, ...]]:
         """Arguments of model and guide for ``n`` made-up data, for each kind of data that the programs tell apart."""
         x = self._example_data(n)
-        if self.labels == "none":
+        if self.labels == "none" or not self.programs_see_labels:
             return {"data": (x,)}
         assert self.label is not None
         y = self.label.example(n)

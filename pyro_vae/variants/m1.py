@@ -47,6 +47,7 @@ class M1(VAE):
     """
 
     labels = "some"
+    programs_see_labels = False
     finishes = True
 
     def __init__(
@@ -73,12 +74,6 @@ class M1(VAE):
         # of the data with labels: what the classifier is fitted to
         self.register_buffer("labelled_codes", torch.zeros(0, prior.size))
         self.register_buffer("known_labels", torch.zeros(0, dtype=torch.long))
-
-    def program_arguments(self, x: Tensor, y: Tensor | None = None) -> tuple[Any, ...]:
-        return (x,)
-
-    def examples(self, n: int) -> dict[str, tuple[Any, ...]]:
-        return {"data": (self._example_data(n),)}
 
     def completed(self, x: Tensor, y: Tensor | None) -> Tensor | None:
         return None  # the encoder never looks at labels
