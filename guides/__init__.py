@@ -2,6 +2,7 @@
 
 from pyro_vae.guides.conditional import ConditionalVAE
 from pyro_vae.guides.discriminative import Discriminative
+from pyro_vae.guides.hierarchical import HierarchicalVAE
 from pyro_vae.guides.prediction_constrained import ConsistencyConstrainedVAE, PredictionConstrainedVAE
 from pyro_vae.guides.semi_supervised import SemiSupervisedVAE
 from pyro_vae.guides.stacked import M1M2
@@ -14,6 +15,7 @@ __all__ = [
     "ConditionalVAE",
     "ConsistencyConstrainedVAE",
     "Discriminative",
+    "HierarchicalVAE",
     "PredictionConstrainedVAE",
     "SemiSupervisedVAE",
     "StructuredOutputVAE",

@@ -9,6 +9,7 @@ import pyro
 from torch import Tensor
 
 from pyro_vae.parts import Part
+from pyro_vae.posteriors import Posterior
 from pyro_vae.program import PartlyLabelled
 
 __all__ = ["ConsistencyConstrainedVAE", "PredictionConstrainedVAE"]
@@ -21,14 +22,14 @@ class PredictionConstrainedVAE(PartlyLabelled):
         posterior: q(z | x), a part.
     """
 
-    def __init__(self, posterior: Part) -> None:
+    def __init__(self, posterior: Posterior) -> None:
         super().__init__()
         self.posterior = posterior
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Propose z for each datum of ``x`` (B, \\*shape)."""
-        with pyro.plate("data", len(x), dim=-1):
-            return pyro.sample("z", self.posterior(x))  # z ~ q(z | x)
+        with pyro.plate("data", x.shape[0], dim=-1):
+            return pyro.sample("z", self.posterior(x), infer=self.posterior.infer)  # z ~ q(z | x)
 
 
 class ConsistencyConstrainedVAE(PartlyLabelled):
@@ -53,7 +54,7 @@ class ConsistencyConstrainedVAE(PartlyLabelled):
         "aggregate": r"\sum_y\, p(y)\, \log \mathbb{E}_{\mathrm{batch}}[p(y \mid z)]",
     }
 
-    def __init__(self, posterior: Part, likelihood: Part, predictor: Part, label: Part) -> None:
+    def __init__(self, posterior: Posterior, likelihood: Part, predictor: Part, label: Part) -> None:
         super().__init__()
         self.posterior = posterior
         self.likelihood = likelihood
@@ -62,8 +63,8 @@ class ConsistencyConstrainedVAE(PartlyLabelled):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Propose z for each datum of ``x`` (B, \\*shape), and add the two terms."""
-        with pyro.plate("data", len(x), dim=-1):
-            z = pyro.sample("z", self.posterior(x))  # z ~ q(z | x)
+        with pyro.plate("data", x.shape[0], dim=-1):
+            z = pyro.sample("z", self.posterior(x), infer=self.posterior.infer)  # z ~ q(z | x)
             first = self.predictor(z).probs
             # the mean of p(x | z), not a draw: a draw of pixels would stop the gradient on its way through x
             again = self.predictor(self.posterior(self.likelihood(z).mean).rsample()).logits.log_softmax(-1)

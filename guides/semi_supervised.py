@@ -9,6 +9,7 @@ import pyro
 from torch import Tensor
 
 from pyro_vae.parts import Part
+from pyro_vae.posteriors import Posterior
 from pyro_vae.program import PartlyLabelled
 
 __all__ = ["SemiSupervisedVAE"]
@@ -28,7 +29,7 @@ class SemiSupervisedVAE(PartlyLabelled):
 
     factors: ClassVar[Mapping[str, str]] = {"prediction": r"\log q(y \mid x)"}
 
-    def __init__(self, classifier: Part, posterior: Part, infer: dict[str, Any]) -> None:
+    def __init__(self, classifier: Part, posterior: Posterior, infer: dict[str, Any]) -> None:
         super().__init__()
         self.classifier = classifier
         self.posterior = posterior
@@ -36,11 +37,11 @@ class SemiSupervisedVAE(PartlyLabelled):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Propose z, and y where it is not given, for each datum of ``x`` (B, \\*shape)."""
-        with pyro.plate("data", len(x), dim=-1):
+        with pyro.plate("data", x.shape[0], dim=-1):
             label = self.classifier(x)  # q(y | x)
             if y is None:
                 y = pyro.sample("y", label, infer=self.infer)
             else:
                 # the bound subtracts what a guide adds: minus here makes it + alpha log q(y | x) there
                 pyro.factor("prediction", -label.log_prob(y), has_rsample=True)
-            return pyro.sample("z", self.posterior(x, y))  # z ~ q(z | x, y)
+            return pyro.sample("z", self.posterior(x, y), infer=self.posterior.infer)  # z ~ q(z | x, y)

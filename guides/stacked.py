@@ -9,6 +9,7 @@ import pyro
 from torch import Tensor
 
 from pyro_vae.parts import Part
+from pyro_vae.posteriors import Posterior
 from pyro_vae.program import PartlyLabelled
 
 __all__ = ["M1M2"]
@@ -26,7 +27,7 @@ class M1M2(PartlyLabelled):
 
     factors: ClassVar[Mapping[str, str]] = {"prediction": r"\log q(y \mid z_{1})"}
 
-    def __init__(self, bottom: Part, classifier: Part, posterior: Part, infer: dict[str, Any]) -> None:
+    def __init__(self, bottom: Part, classifier: Part, posterior: Posterior, infer: dict[str, Any]) -> None:
         super().__init__()
         self.bottom = bottom
         self.classifier = classifier
@@ -35,7 +36,7 @@ class M1M2(PartlyLabelled):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Propose z1 and z2, and y where it is not given, for each datum of ``x`` (B, \\*shape)."""
-        with pyro.plate("data", len(x), dim=-1):
+        with pyro.plate("data", x.shape[0], dim=-1):
             z1 = pyro.sample("z1", self.bottom(x))  # z1 ~ q(z1 | x)
             label = self.classifier(z1)  # q(y | z1)
             if y is None:
@@ -43,4 +44,4 @@ class M1M2(PartlyLabelled):
             else:
                 # the bound subtracts what a guide adds: minus here makes it + alpha log q(y | z1) there
                 pyro.factor("prediction", -label.log_prob(y), has_rsample=True)
-            return pyro.sample("z2", self.posterior(z1, y))  # z2 ~ q(z2 | z1, y)
+            return pyro.sample("z2", self.posterior(z1, y), infer=self.posterior.infer)  # z2 ~ q(z2 | z1, y)

@@ -2,6 +2,7 @@
 
 from pyro_vae.models.conditional import ConditionalVAE
 from pyro_vae.models.discriminative import Discriminative
+from pyro_vae.models.hierarchical import HierarchicalVAE
 from pyro_vae.models.prediction_constrained import PredictionConstrainedVAE
 from pyro_vae.models.semi_supervised import SemiSupervisedVAE
 from pyro_vae.models.stacked import M1M2
@@ -13,6 +14,7 @@ __all__ = [
     "VAE",
     "ConditionalVAE",
     "Discriminative",
+    "HierarchicalVAE",
     "PredictionConstrainedVAE",
     "SemiSupervisedVAE",
     "StructuredOutputVAE",

@@ -24,5 +24,5 @@ class Discriminative(Program):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Observe the labels ``y`` (B, \\*label) of ``x`` (B, \\*shape), or draw them."""
-        with pyro.plate("data", len(x), dim=-1):
+        with pyro.plate("data", x.shape[0], dim=-1):
             return pyro.sample("y", self.predictor(x), obs=y)  # y ~ p(y | x)

@@ -26,6 +26,6 @@ class StructuredOutputVAE(Program):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Observe ``y`` (B, \\*shape) that belongs to ``x`` (B, \\*input), or draw it."""
-        with pyro.plate("data", len(x), dim=-1):
+        with pyro.plate("data", x.shape[0], dim=-1):
             z = pyro.sample("z", self.prior(x))  # z ~ p(z | x)
             return pyro.sample("y", self.likelihood(z, x), obs=y)  # y ~ p(y | x, z)

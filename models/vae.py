@@ -26,6 +26,6 @@ class VAE(Program):
 
     def forward(self, x: Tensor | None = None, *, size: int = 1) -> Tensor:
         """Observe ``x`` (B, \\*shape), or draw ``size`` new data."""
-        with pyro.plate("data", size if x is None else len(x), dim=-1):
+        with pyro.plate("data", size if x is None else x.shape[0], dim=-1):
             z = pyro.sample("z", self.prior())  # z ~ p(z)
             return pyro.sample("x", self.likelihood(z), obs=x)  # x ~ p(x | z)

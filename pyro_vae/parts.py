@@ -6,11 +6,12 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from pyro_vae.configured import Configured
 from pyro_vae.errors import ConfigurationError, check_positive
@@ -28,6 +29,7 @@ __all__ = [
     "numel",
     "positive",
     "positive_inverse",
+    "support_of",
 ]
 
 Shape = tuple[int, ...]
@@ -107,6 +109,24 @@ def check_distribution(what: str, made: object, event: Shape, batch: Shape) -> N
             f"{what}: wanted a distribution with batch shape {batch} and event shape {event}, got batch shape "
             f"{got[0]} and event shape {got[1]}{hint}"
         )
+
+
+def support_of(distribution: torch.distributions.Distribution) -> constraints.Constraint | None:
+    """The set that each element of a value lies in, or ``None`` where the distribution does not say.
+
+    Example:
+        >>> import pyro.distributions as dist
+        >>> support_of(dist.Normal(0.0, 1.0).expand([5]).to_event(1))
+        Real()
+    """
+    support: Any
+    try:
+        support = distribution.support
+    except NotImplementedError:
+        return None
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    return support
 
 
 class Part(Configured, nn.Module):

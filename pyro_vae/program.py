@@ -36,7 +36,7 @@ class _Weights(Messenger):
     Pyro's own ``poutine.scale`` weighs every site alike and refuses a weight of zero.
     """
 
-    def __init__(self, weights: dict[str, float]) -> None:
+    def __init__(self, weights: dict[str, Any]) -> None:
         super().__init__()
         self.weights = weights
 
@@ -57,6 +57,9 @@ class Program(PyroModule):
     factors: ClassVar[Mapping[str, str]] = {}
     """What each ``pyro.factor`` adds to the objective, LaTeX for the story, by its name or ``unlabelled/name``."""
 
+    in_order: bool = False
+    """Whether arguments are known to be as :meth:`arranged` gives them."""
+
     def __init__(self) -> None:
         super().__init__()
         self.weights: dict[str, float] = {}
@@ -65,8 +68,13 @@ class Program(PyroModule):
         """The parts of this program that log p(x) cannot be computed from."""
         return [part for part in self.modules() if isinstance(part, Part) and not part.has_density]
 
+    def arranged(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments in such an order that the program need not look at their values; by default as they are."""
+        return args, kwargs
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if all(weight == 1.0 for weight in self.weights.values()):
+        # what is no number yet, in a trace that is to hold for any, cannot be asked
+        if all(not isinstance(weight, Tensor) and weight == 1.0 for weight in self.weights.values()):
             return super().__call__(*args, **kwargs)
         with _Weights(self.weights):
             return super().__call__(*args, **kwargs)
@@ -97,17 +105,23 @@ class PartlyLabelled(Program):
     Labels are given for all data, with -1 or NaN where they are missing, or for the first ``len(y)`` data only.
     """
 
+    def arranged(
+        self, x: Tensor | None = None, y: Tensor | None = None, **kwargs: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if x is not None and y is not None:
+            if y.shape[0] == x.shape[0] and not labelled(y).all():
+                x, y = labels_first(x, y)
+            y = y if y.shape[0] else None
+        return (x, y), kwargs
+
     def __call__(self, x: Tensor | None = None, y: Tensor | None = None, **kwargs: Any) -> Any:
-        if x is None or y is None:
+        if not self.in_order:
+            (x, y), kwargs = self.arranged(x, y, **kwargs)
+        if x is None or y is None or y.shape[0] == x.shape[0]:
             return super().__call__(x, y, **kwargs)
-        if len(y) == len(x):
-            if labelled(y).all():
-                return super().__call__(x, y, **kwargs)
-            x, y = labels_first(x, y)
-        if not len(y):
-            return super().__call__(x, None, **kwargs)
+        known = y.shape[0]
         results = []
-        for group, arguments in zip(GROUPS, [(x[: len(y)], y), (x[len(y) :], None)], strict=True):
+        for group, arguments in zip(GROUPS, [(x[:known], y), (x[known:], None)], strict=True):
             with _Group(group):
                 results.append(super().__call__(*arguments, **kwargs))
         return tuple(results)
@@ -131,7 +145,7 @@ def labels_first(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def number_of_data(x: Tensor | None, y: Tensor | None, size: int) -> int:
     """How many data a program is to run for: those that it is given, else ``size``."""
-    return len(x) if x is not None else len(y) if y is not None else size
+    return x.shape[0] if x is not None else y.shape[0] if y is not None else size
 
 
 def without_group(name: str) -> str:

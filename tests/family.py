@@ -3,7 +3,7 @@
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from pyro.infer import Trace_ELBO, TraceEnum_ELBO
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
 from torch.distributions import constraints
 
 import pyro_vae as pv
@@ -71,9 +71,11 @@ LABELS = {
 
 
 def with_labels(make, label="classes", prior="standard_normal", posterior="normal", likelihood="bernoulli", **others):
-    """A small variant of a class whose arguments begin with a label, of parts given by name."""
+    """A small variant of a class whose arguments begin with a label, of parts given by name (or as they are)."""
     others = {"encoder": networks.MLP([16], activation="tanh")} | others
-    return make(LABELS[label](), PRIORS[prior](), LIKELIHOODS[likelihood](), POSTERIORS[posterior](), **others)
+    named = [(PRIORS, prior), (LIKELIHOODS, likelihood), (POSTERIORS, posterior)]
+    parts = [known[part]() if isinstance(part, str) else part for known, part in named]
+    return make(LABELS[label](), *parts, **others)
 
 
 def stacked(label="classes", likelihood="bernoulli", m1=None, **others):
@@ -115,6 +117,7 @@ WITH_LABELS = {
     ),
     "m2_flow_mixture": lambda: with_labels(pv.SemiSupervisedVAE, prior="mixture", posterior="flow"),
     "m2_pyro_objective": lambda: with_labels(pv.SemiSupervisedVAE, objective=TraceEnum_ELBO(max_plate_nesting=1)),
+    "m2_bits": lambda: with_labels(pv.M2, prior=priors.Bernoulli(D), posterior=posteriors.Bernoulli(enumerate=True)),
     "m2_properties": lambda: with_labels(pv.SemiSupervisedVAE, "properties", likelihood="normal_shared"),
     "m1": lambda: with_labels(pv.M1),
     "m1m2": stacked,
@@ -129,6 +132,60 @@ WITH_LABELS = {
     "discriminative_output": lambda: discriminative(likelihoods.Bernoulli(6)),
 }
 
+DISCRETE = {
+    "bits": (lambda: priors.Bernoulli(3, probs=0.3), posteriors.Bernoulli),
+    "fixed_bits": (lambda: priors.Bernoulli(3, probs=0.3, learned=False), posteriors.Bernoulli),
+    "classes": (lambda: priors.Categorical(2, classes=3), posteriors.Categorical),
+}
+"""Priors over discrete codes, each with the posterior that fits."""
+
+
+def discrete(code="bits", likelihood="bernoulli", make=vae, **how):
+    """A small variant with a discrete code, whose gradient is as ``how`` says."""
+    prior, posterior = DISCRETE[code]
+    return make(prior=prior(), posterior=posterior(**how), likelihood=likelihood)
+
+
+def hierarchical(*layers, likelihood="bernoulli", width=8, **others):
+    """A small HierarchicalVAE of pairs of prior and posterior, the nearest to the data first."""
+    layers = layers or [(priors.ConditionalNormal(3), posteriors.Normal()), (PRIORS["mixture"](), posteriors.Normal())]
+    return pv.HierarchicalVAE(
+        [prior for prior, _ in layers],
+        LIKELIHOODS[likelihood]() if isinstance(likelihood, str) else likelihood,
+        [posterior for _, posterior in layers],
+        [networks.MLP([width], "tanh") for _ in layers],
+        **others,
+    )
+
+
+def bits(size, above=False, **how):
+    """Prior and posterior of a layer of bits, with another layer above it or none."""
+    return priors.ConditionalBernoulli(size) if above else priors.Bernoulli(size), posteriors.Bernoulli(**how)
+
+
+DISCRETE_OR_IN_LAYERS = {
+    "discrete_enumerated": lambda: discrete(enumerate=True),
+    "discrete_enumerated_classes": lambda: discrete("classes", enumerate=True),
+    "discrete_straight_through": lambda: discrete("fixed_bits", gradient="straight_through"),
+    "discrete_straight_through_classes": lambda: discrete("classes", gradient="straight_through", temperature=1.0),
+    "discrete_soft": lambda: discrete(gradient="soft", temperature=1.0),
+    "discrete_pyro_objective": lambda: vae(
+        priors.Bernoulli(3), posteriors.Bernoulli(), objective=TraceGraph_ELBO(num_particles=2)
+    ),
+    "hierarchical": hierarchical,
+    "hierarchical_of_one_layer": lambda: hierarchical((PRIORS["vamp"](), posteriors.FullCovarianceNormal())),
+    "hierarchical_of_three_layers": lambda: hierarchical(
+        (priors.ConditionalNormal(3), posteriors.Normal()),
+        (priors.ConditionalCategorical(2, classes=3), posteriors.Categorical("straight_through", temperature=1.0)),
+        bits(2, enumerate=True),
+        beta=objectives.Linear(0.0, 1.0, epochs=2),
+    ),
+    "hierarchical_discrete": lambda: hierarchical(
+        bits(4, above=True, gradient="straight_through"), bits(2, gradient="straight_through")
+    ),
+    "hierarchical_enumerated": lambda: hierarchical(bits(3, above=True, enumerate=True), bits(2, enumerate=True)),
+}
+
 VARIANTS = {
     **{f"prior_{name}": lambda name=name: vae(prior=name) for name in PRIORS},
     **{f"posterior_{name}": lambda name=name: vae(posterior=name) for name in POSTERIORS},
@@ -141,9 +198,15 @@ VARIANTS = {
     "particles": lambda: vae(objective=objectives.ELBO(num_particles=3)),
     "pyro_objective": lambda: vae(objective=Trace_ELBO(num_particles=2)),
     "dropout_and_norm": lambda: vae(encoder=networks.MLP([16, 8], norm="layer", dropout=0.2)),
+    "score_function_learned_baseline": lambda: vae(
+        objective=objectives.ScoreFunction(4, objectives.LearnedBaseline(networks.MLP([8])), normalise=True)
+    ),
+    "vimco": lambda: vae(objective=objectives.VIMCO(4)),
+    "reweighted_wake_sleep": lambda: vae("vamp", objective=objectives.ReweightedWakeSleep(4, "both")),
     "conv": lambda: vae(encoder=networks.Conv([4, 6], hidden=[8], activation="tanh")),
     "conv_with_norm": lambda: vae(encoder=networks.Conv([4], hidden=[8], norm="batch")),
     "autoencoder": lambda: pv.Autoencoder(D, likelihoods.Normal(IMAGE), networks.MLP([16])),
+    **DISCRETE_OR_IN_LAYERS,
     **WITH_LABELS,
 }
 
@@ -200,9 +263,11 @@ def pyros_elbo(variant):
     return TraceEnum_ELBO(max_plate_nesting=1) if enumerates else Trace_ELBO()
 
 
-def frozen(variant):
-    """Names of the weights that are not to be trained."""
-    return [name for name, parameter in variant.named_parameters() if not parameter.requires_grad]
+def frozen(variant, own=True):
+    """Names of the weights that are not to be trained, by the variant's own objective or by another one."""
+    weights_of_others = () if own else ("auxiliary.",)  # what an objective learns is its own affair
+    named = variant.named_parameters()
+    return [name for name, p in named if not p.requires_grad or name.startswith(weights_of_others)]
 
 
 def randomised(module, scale=0.3):

@@ -55,3 +55,16 @@ def test_bf16_is_close_to_full_precision(digits):
         vae = pv.VAE(pv.priors.StandardNormal(4), pv.likelihoods.Normal(digits.shape))
         ends.append(pv.fit(vae, digits, epochs=10, precision=precision)["valid_elbo"][-1])
     assert abs(ends[0] - ends[1]) < 0.05 * abs(ends[0]) + 1.0
+
+
+def test_annealed_and_exact_values_and_chains_are_made_there():
+    toy = pv.VAE(pv.priors.StandardNormal(2), pv.likelihoods.Normal(4), encoder=pv.networks.MLP([])).to("cuda")
+    x = torch.randn(20, 4)
+    exact = evaluation.log_likelihood(toy, x, method="exact")
+    annealed = evaluation.log_likelihood(toy, x, method=evaluation.AIS(40, 5))
+    assert exact.device.type == annealed.device.type == "cuda"
+    error = annealed.standard_error.square().mean().sqrt() / 20**0.5
+    assert (annealed - exact).mean().abs() < 4 * error
+    assert -1 < evaluation.bidirectional(toy, 20, method=evaluation.AIS(40, 5)).gap < 1
+    drawn = evaluation.posterior_mcmc(toy, x[:1], num_samples=10, warmup_steps=10)
+    assert drawn["posterior"]["z"].shape == (2, 10, 1, 2)

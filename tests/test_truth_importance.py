@@ -15,7 +15,8 @@ from torch.distributions import Normal
 import pyro_vae as pv
 from pyro_vae import labels, likelihoods, networks, objectives, posteriors, priors
 from pyro_vae.objectives.enumeration import enumerated_trace, log_density
-from pyro_vae.objectives.weights import _Held, drawn, random_state
+from pyro_vae.objectives.rerun import Held, random_state
+from pyro_vae.objectives.weights import drawn
 from pyro_vae.stories.symbols import to_text
 from tests.family import VARIANTS, arguments_for, data_for, frozen, randomised, stacked, steps_on, vae, with_labels
 from tests.ppca import PPCA, SIGMA, exact_terms
@@ -415,7 +416,7 @@ def test_the_second_run_of_the_guide_is_the_first_again(name, own_store):
     repeat = random_state(variant.guide, arguments)
     first = enumerated_trace(variant.guide, arguments, 1)
     state, buffers = torch.get_rng_state(), {n: b.clone() for n, b in variant.guide.named_buffers()}
-    with repeat, _Held({site["name"]: site["value"].detach() for site in drawn(first)}):
+    with repeat, Held({site["name"]: site["value"].detach() for site in drawn(first)}):
         again = enumerated_trace(variant.guide, arguments, 1)
     assert list(drawn(first))
     for site in drawn(first):

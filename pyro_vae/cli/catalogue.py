@@ -19,6 +19,7 @@ __all__ = ["KINDS", "Argument", "Entry", "entries", "exported", "function", "kin
 KINDS = {
     "variants": ("pyro_vae.variants", "Variant"),
     "priors": ("pyro_vae.priors", "Prior"),
+    "conditional_priors": ("pyro_vae.priors", "ConditionalPrior"),
     "labels": ("pyro_vae.labels", "Label"),
     "likelihoods": ("pyro_vae.likelihoods", "Likelihood"),
     "posteriors": ("pyro_vae.posteriors", "Posterior"),

@@ -16,6 +16,12 @@ __all__ = ["LIKELIHOODS", "SIZE", "check_possible", "part_defaults", "required",
 SIZE = 8
 """Latent dimensions where none are asked for."""
 
+_LAYERS = [
+    {"class_path": "pyro_vae.priors.ConditionalNormal", "init_args": {"size": 2 * SIZE}},
+    {"class_path": "pyro_vae.priors.StandardNormal", "init_args": {"size": SIZE}},
+]
+"""The priors of codes in layers, the nearest to the data first."""
+
 LIKELIHOODS = {"binary": "Bernoulli", "grey": "ContinuousBernoulli", "real": "Normal"}
 """By the kind of the data."""
 
@@ -57,7 +63,9 @@ def part_defaults(cls: type[Variant], dataset: Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, annotation in required(cls).items():
         wanted = kind_of(annotation)
-        if wanted == "priors":
+        if wanted == "priors" and "Sequence" in annotation:
+            found[name] = _LAYERS
+        elif wanted == "priors":
             found[name] = {"class_path": "pyro_vae.priors.StandardNormal", "init_args": {"size": SIZE}}
         elif wanted == "likelihoods" and dataset.kind in LIKELIHOODS:
             found[name] = {"class_path": f"pyro_vae.likelihoods.{LIKELIHOODS[dataset.kind]}"}

@@ -59,6 +59,7 @@ _DEFAULTS = {
     "classes": "those of the data",
     "variants": "",
     "size": "8",
+    "layers": "ConditionalNormal(16), StandardNormal(8)",
     "epochs": "30",
 }
 
@@ -107,13 +108,17 @@ def _variant(variant: Entry) -> list[str]:
         kind = kind_of(argument.annotation)
         if kind is not None and kind != "variants":  # of which the command line takes runs
             kinds.setdefault(kind, []).append(f"--{argument.name}")
+    if any("ConditionalPrior" in argument.annotation for argument in variant.arguments):
+        kinds = {"conditional_priors": kinds["priors"], **kinds}
     for kind, options in kinds.items():
         shown = [(entry, [a for a in entry.arguments if a.name != "shape"]) for entry in entries(kind)]
-        lines += ["", f"{kind}, for {', '.join(options)}:"]
+        lines += ["", f"{kind.replace('_', ' ')}, for {', '.join(options)}:"]
         for entry, arguments in shown:
             given = ", ".join(a.name if a.default is None else f"{a.name}={a.default}" for a in arguments)
             lines += _row(f"{entry.name}({given})" if given else entry.name, entry.summary)
     example = "--prior=Vamp --prior.components=50" if "priors" in kinds else "--encoder=MLP --encoder.hidden=[64,32]"
+    if any("Sequence" in argument.annotation for argument in variant.arguments):
+        example = "--encoders+=MLP --encoders.hidden=[200] --encoders+=MLP --encoders.hidden=[100], one for each layer"
     return [*lines, "", f"The options of a part follow its name: {example}"]
 
 
@@ -125,11 +130,13 @@ def _argument(argument: Argument) -> list[str]:
         number = "float" in wanted or re.search(r"\bint\b", wanted)
         wanted = "NUMBER|CLASS" if number else "NAME|CLASS" if "str" in wanted else "CLASS"
         wanted = "RUN" if kind == "variants" else wanted
+        wanted = "[CLASS, ...]" if "Sequence" in argument.annotation else wanted
     plain = {"int": "N", "float": "NUMBER", "str": "NAME", "bool | str": "NAME"}
     value = "" if wanted == "bool" else f" {plain.get(wanted, wanted)}"
     default = argument.default if argument.default not in (None, "None", "False") else None
     if argument.default is None:  # required by the constructor, but not here
-        default = _DEFAULTS.get(argument.name) or _DEFAULTS.get(kind or "")
+        several = "Sequence" in argument.annotation
+        default = _DEFAULTS["layers"] if several else _DEFAULTS.get(argument.name) or _DEFAULTS.get(kind or "")
     shown = f" ({default.strip(chr(39))})" if default else ""
     return _row(f"--{argument.name}{value}", argument.help + shown)
 

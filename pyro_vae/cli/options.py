@@ -137,9 +137,11 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
         if option(rest, each) is not None:
             raise ConfigurationError(f"--{each} is not for you to give: the data set says what shape its data have")
     filled = {"data": "digits", "epochs": 30, **part_defaults(cls, dataset), **given, "variant": name}
-    if any(word.startswith("--objective.") for word in rest):  # options of the default objective, unless one is named
+    if option(rest, "objective") is None and any(word.startswith("--objective.") for word in rest):
+        # options of the default objective
         filled.setdefault("objective", {"class_path": "pyro_vae.objectives.ELBO"})
     known = _known_options(cls)
+    rest = _own_objective(rest)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on options of the default part that another part does not have
@@ -154,6 +156,20 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
         values["folder"] = str(Path(file).parent)
     _check(cls, values)
     return Request(values, cls, with_labels(dataset, cls, values["labels"], values["seed"]))
+
+
+def _own_objective(rest: list[str]) -> list[str]:
+    """The words, with the objective's name in full: some of Pyro's are called alike."""
+    ours = {entry.name: entry.path for entry in entries("objectives")}
+    before = ("", *rest)
+    return [
+        ours.get(word, word)
+        if previous == "--objective"
+        else f"--objective={ours.get(word[12:], word[12:])}"
+        if word.startswith("--objective=")
+        else word
+        for previous, word in zip(before, rest, strict=False)
+    ]
 
 
 def _resuming(command: str, name: str | None, rest: list[str]) -> list[str]:

@@ -16,14 +16,14 @@ import pyro_vae
 from pyro_vae.configured import show
 from pyro_vae.errors import ConfigurationError, check_choice, check_positive
 from pyro_vae.evaluation.coordinates import Layout
-from pyro_vae.evaluation.draws import Draws, explain, from_guide, from_prior, predict_missing
-from pyro_vae.evaluation.inference_data import inference_data, pareto_smoothed
+from pyro_vae.evaluation.draws import Draws, explain, from_container, from_guide, from_prior, predict_missing
+from pyro_vae.evaluation.inference_data import dataset_of, inference_data, pareto_smoothed
 from pyro_vae.evaluation.likelihood import check_density
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.randomness import seeded
 from pyro_vae.variants.base import Variant
 
-__all__ = ["GROUPS", "to_arviz"]
+__all__ = ["GROUPS", "attributes", "to_arviz"]
 
 GROUPS = (
     "posterior",
@@ -47,6 +47,7 @@ def to_arviz(
     prior_samples: int = 100,
     seed: int = 0,
     resample: bool = False,
+    posterior: Any = None,
     groups: Sequence[str] | None = None,
     coords: Mapping[str, Sequence[Any]] | None = None,
     chunk: int = 10_000,
@@ -98,6 +99,8 @@ def to_arviz(
         prior_samples: draws from the prior; each is of as many data as there are in ``x``.
         seed: of all draws; the random stream outside is left alone.
         resample: whether to draw again by importance weights.
+        posterior: draws to use in place of the guide's, from :func:`pyro_vae.evaluation.posterior_mcmc` for the same
+            data; ``sample_stats`` are those of the chains then.
         groups: names of the groups to make; all if not given.
         coords: names along dimensions, such as ``{"feature": dataset.feature_names, "class": ["cat", "dog"]}``.
         chunk: how many draws (data times samples) go through the networks at once.
@@ -107,8 +110,8 @@ def to_arviz(
         say how it was made: versions, the variant in text, objective, seed.
 
     Raises:
-        ConfigurationError: for an unknown group, coordinates that do not fit, or a model with a latent that its guide
-            does not propose.
+        ConfigurationError: for an unknown group, coordinates that do not fit, a model with a latent that its guide
+            does not propose, or ``resample`` of draws that are not the guide's.
         DataError: when the data do not fit, or for ``resample`` in a variant without a density.
 
     Example:
@@ -132,28 +135,41 @@ def to_arviz(
         check_positive(name, number)
     wanted = {check_choice("group", group, GROUPS) for group in (GROUPS if groups is None else groups)}
     x, y = variant.batch(x, y)
+    if resample and posterior is not None:
+        raise ConfigurationError("resample: only draws from the guide have weights to be drawn again by; leave it out")
     if resample:
         check_density(variant)
     with seeded(seed, variant.device):
         # the guide's draws first: they are the same whatever else is wanted
-        latents, statistics = _posterior(variant, x, y, num_samples, chunk, resample, "sample_stats" in wanted)
-        layout = Layout(variant, latents, x, y, coords or {})
+        statistics: dict[str, np.ndarray] = {}
+        if posterior is None:
+            latents, statistics = _posterior(variant, x, y, num_samples, chunk, resample, "sample_stats" in wanted)
+            chains = 1
+        else:
+            latents, chains = from_container(posterior, x, y)
+            predict_missing(variant, latents, x, y, chunk)
+        layout = Layout(variant, latents, x, y, coords or {}, chains)
         log_likelihood, predictive = explain(variant, latents, x, y, chunk, draw="posterior_predictive" in wanted)
         prior = _prior(variant, latents, x, y, prior_samples, chunk) if wanted & {"prior", "prior_predictive"} else None
+    of_prior = Layout(variant, latents, x, y, coords or {})
     told = {name: value for name, value in (("x", x), ("y", y)) if value is not None}
     observed = {name: value for name, value in told.items() if name in log_likelihood.values}
     constant = {name: value for name, value in told.items() if name not in observed}
     found = {
         "posterior": layout.draws(latents),
         "posterior_predictive": layout.draws(predictive),
-        "prior": layout.draws(prior[0]) if prior else None,
-        "prior_predictive": layout.draws(prior[1]) if prior else None,
+        "prior": of_prior.draws(prior[0]) if prior else None,
+        "prior_predictive": of_prior.draws(prior[1]) if prior else None,
         "log_likelihood": layout.log_densities(log_likelihood) if _explains_by_a_density(variant) else None,
-        "sample_stats": layout.statistics(statistics),
+        "sample_stats": layout.statistics(statistics) if posterior is None else dataset_of(posterior, "sample_stats"),
         "observed_data": layout.data(observed),
         "constant_data": layout.data(constant),
     }
-    attrs = _attributes(variant, seed=seed, num_samples=num_samples, prior_samples=prior_samples, resample=resample)
+    again = ", drawn again by Pareto-smoothed importance weights" if resample else ""
+    source = "guide" + again if posterior is None else posterior.attrs["posterior"]
+    attrs = attributes(
+        variant, posterior=source, seed=seed, num_samples=latents.num_samples, prior_samples=prior_samples
+    )
     return inference_data({group: found[group] for group in GROUPS if group in wanted and found[group]}, attrs)
 
 
@@ -204,15 +220,17 @@ def _explains_by_a_density(variant: Variant) -> bool:
     return not any(isinstance(part, Likelihood) for part in variant.model.parts_without_density())
 
 
-def _attributes(
-    variant: Variant, *, seed: int, num_samples: int, prior_samples: int, resample: bool
-) -> dict[str, str | int]:
-    """How it was made, as text and numbers, which is what a netCDF file can hold."""
+def attributes(variant: Variant, **settings: str | int) -> dict[str, str | int]:
+    """How something was made, as text and numbers, which is what a netCDF file can hold.
+
+    Args:
+        variant: it was made with.
+        settings: of what made it.
+    """
     try:
         config = json.dumps(variant.config)
     except ConfigurationError:  # a part that cannot be written as text; its repr has to do
         config = ""
-    again = ", drawn again by Pareto-smoothed importance weights" if resample else ""
     return {
         "inference_library": "pyro_vae",
         "inference_library_version": pyro_vae.__version__,
@@ -223,8 +241,5 @@ def _attributes(
         "variant": repr(variant),
         "config": config,
         "objective": show(variant.objective),
-        "posterior": "guide" + again,
-        "seed": seed,
-        "num_samples": num_samples,
-        "prior_samples": prior_samples,
+        **settings,
     }

@@ -45,9 +45,14 @@ def latent_dims(site: str, shape: Shape) -> tuple[str, ...]:
     Example:
         >>> latent_dims("z", (8,)), latent_dims("z1", (2,)), latent_dims("w", (2, 3))
         (('latent',), ('latent1',), ('latent_w_0', 'latent_w_1'))
+        >>> latent_dims("z", (20, 10))  # twenty one-hot vectors of ten classes
+        ('latent', 'latent_class')
     """
-    name = f"latent{site[1:]}" if site[:1] == "z" else f"latent_{site}"
-    return (name,) if len(shape) == 1 else tuple(f"{name}_{place}" for place in range(len(shape)))
+    code = site[:1] == "z"
+    name = f"latent{site[1:]}" if code else f"latent_{site}"
+    if len(shape) == 1:
+        return (name,)
+    return (name, f"{name}_class") if code and len(shape) == 2 else tuple(f"{name}_{i}" for i in range(len(shape)))
 
 
 class Layout:
@@ -62,14 +67,22 @@ class Layout:
         x: checked data (N, \\*shape).
         y: checked labels, in variants that have them.
         coords: names of the positions along dimensions, by the dimension; 0, 1, ... where none are given.
+        chains: how many chains the draws come from, one after the other.
 
     Raises:
         ConfigurationError: for coordinates of an unknown dimension, or of a wrong number.
     """
 
     def __init__(
-        self, variant: Variant, latents: Draws, x: Tensor, y: Tensor | None, coords: Mapping[str, Sequence[Any]]
+        self,
+        variant: Variant,
+        latents: Draws,
+        x: Tensor,
+        y: Tensor | None,
+        coords: Mapping[str, Sequence[Any]],
+        chains: int = 1,
     ) -> None:
+        self.chains = chains
         self.known = np.ones(len(x), dtype=bool)
         if y is not None and variant.labels == "some":
             self.known = labelled(y).cpu().numpy()
@@ -89,12 +102,12 @@ class Layout:
         self.coords = {dim: np.arange(size) for dim, size in sizes.items()} | _checked(coords, sizes)
 
     def draws(self, draws: Draws) -> xr.Dataset:
-        """Variables (chain, draw, datum, \\*event), of one chain."""
-        return self._dataset({name: values[None] for name, values in draws.values.items()}, draws.rows, _DRAWS, True)
+        """Variables (chain, draw, datum, \\*event)."""
+        return self._dataset(self._by_chain(draws.values), draws.rows, _DRAWS, True)
 
     def log_densities(self, draws: Draws) -> xr.Dataset:
-        """Variables (chain, draw, datum), of one chain."""
-        return self._dataset({name: values[None] for name, values in draws.values.items()}, draws.rows, _DRAWS, False)
+        """Variables (chain, draw, datum)."""
+        return self._dataset(self._by_chain(draws.values), draws.rows, _DRAWS, False)
 
     def data(self, values: Mapping[str, Tensor]) -> xr.Dataset:
         """Variables (datum, \\*event): data and labels, without the labels that are missing."""
@@ -114,9 +127,14 @@ class Layout:
                 variables[name] = (("proposal", "datum"), value)
                 coords["proposal"] = np.arange(len(value))
             else:
-                variables[name] = ((*_DRAWS, "datum"), value[None])
-                coords |= {"chain": np.arange(1), "draw": np.arange(len(value))}
+                (split,) = self._by_chain({name: value}).values()
+                variables[name] = ((*_DRAWS, "datum"), split)
+                coords |= {dim: np.arange(size) for dim, size in zip(_DRAWS, split.shape, strict=False)}
         return xr.Dataset(variables, coords)
+
+    def _by_chain(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Draws (S, ...) of all chains as (chain, draw, ...)."""
+        return {name: value.reshape(self.chains, -1, *value.shape[1:]) for name, value in values.items()}
 
     def _dataset(
         self, values: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray], front: tuple[str, ...], events: bool

@@ -12,13 +12,15 @@ from pyro import poutine
 from pyro.distributions import Unit
 from torch import Tensor
 
+from pyro_vae.errors import DataError
 from pyro_vae.evaluation.elbo import alike, repeated
-from pyro_vae.evaluation.likelihood import at_once, log_joint
+from pyro_vae.evaluation.joint import log_joint
+from pyro_vae.evaluation.likelihood import at_once
 from pyro_vae.objectives.kl import check_proposed
 from pyro_vae.program import labelled, sample_sites
 from pyro_vae.variants.base import Variant, evaluating
 
-__all__ = ["Draws", "explain", "from_guide", "from_prior", "predict_missing"]
+__all__ = ["Draws", "Piece", "explain", "from_container", "from_guide", "from_prior", "predict_missing"]
 
 
 class Draws:
@@ -37,7 +39,7 @@ class Draws:
         self.rows: dict[str, np.ndarray] = {}
         """(N,) of each site, whether a datum has it: a class, say, is drawn only for data whose class is missing."""
 
-    def put(self, name: str, values: Tensor, piece: _Piece) -> None:
+    def put(self, name: str, values: Tensor, piece: Piece) -> None:
         """Write the draws (k, B, \\*event) of a piece to their place."""
         found = values.cpu().numpy()
         if name not in self.values:
@@ -46,7 +48,7 @@ class Draws:
         self.values[name][piece.draws, piece.rows.numpy()] = found
         self.rows[name][piece.rows.numpy()] = True
 
-    def of(self, piece: _Piece) -> dict[str, Tensor]:
+    def of(self, piece: Piece) -> dict[str, Tensor]:
         """The draws (k, B, \\*event) of all sites that the data of a piece have."""
         rows = piece.rows.numpy()
         return {
@@ -66,8 +68,15 @@ class Draws:
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """Some data, all with labels or all without, and a range of their draws: what is in the networks at once."""
+class Piece:
+    """Some data, all with labels or all without, and a range of their draws: what is in the networks at once.
+
+    Attributes:
+        rows: numbers (B,) of the data.
+        draws: which draws.
+        x: the data (B, \\*shape).
+        arguments: of model and guide for them.
+    """
 
     rows: Tensor
     draws: slice
@@ -80,7 +89,7 @@ class _Piece:
         return self.draws.stop - self.draws.start, len(self.rows)
 
 
-def _pieces(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int, chunk: int) -> Iterator[_Piece]:
+def _pieces(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int, chunk: int) -> Iterator[Piece]:
     """In the order of :func:`pyro_vae.evaluation.log_likelihood`, so that a seed gives both the same draws."""
     data, samples = at_once(len(x), num_samples, chunk)
     for _, kind in alike(variant, y, len(x)):
@@ -88,7 +97,7 @@ def _pieces(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int, chu
             arguments = variant.program_arguments(x[rows], None if y is None else y[rows])
             for start in range(0, num_samples, samples):
                 draws = slice(start, min(start + samples, num_samples))
-                yield _Piece(rows, draws, x[rows], arguments)
+                yield Piece(rows, draws, x[rows], arguments)
 
 
 def from_guide(
@@ -126,6 +135,39 @@ def from_guide(
                 log_w = log_joint(model_trace) - log_joint(guide_trace)
                 log_weights.put("w", log_w.double().expand(piece.shape), piece)
     return latents, log_weights.values.get("w")
+
+
+def from_container(posterior: Any, x: Tensor, y: Tensor | None) -> tuple[Draws, int]:
+    """The draws in the group ``posterior`` of a container of ArviZ, one chain after the other.
+
+    Args:
+        posterior: with dimensions as :func:`pyro_vae.to_arviz` names them.
+        x: the data (N, \\*shape) whose latents they are.
+        y: their checked labels, in variants that have them.
+
+    Returns:
+        The draws, and of how many chains.
+
+    Raises:
+        DataError: when they are of another number of data.
+    """
+    group = posterior["posterior"]
+    chains, per_chain = group.sizes["chain"], group.sizes["draw"]
+    found = Draws(chains * per_chain, len(x))
+    for name, variable in group.data_vars.items():
+        rows = np.ones(len(x), dtype=bool)
+        if "unlabelled" in variable.dims:
+            rows = np.ones(len(x), dtype=bool) if y is None else ~labelled(y).cpu().numpy()
+        values = variable.values.reshape(chains * per_chain, *variable.shape[2:])
+        if values.shape[1] != rows.sum():
+            raise DataError(
+                f"posterior: site {name!r} has draws for {values.shape[1]:,} data, and {rows.sum():,} of those given "
+                f"have such a latent; give x and y as they were given to posterior_mcmc"
+            )
+        found.values[str(name)] = np.zeros((len(values), len(x), *values.shape[2:]), values.dtype)
+        found.values[str(name)][:, rows] = values
+        found.rows[str(name)] = rows
+    return found, chains
 
 
 def predict_missing(variant: Variant, latents: Draws, x: Tensor, y: Tensor | None, chunk: int) -> None:
@@ -206,7 +248,7 @@ def from_prior(
     return prior, predictive
 
 
-def _generated(variant: Variant, piece: _Piece, known: dict[str, Tensor]) -> list[Any]:
+def _generated(variant: Variant, piece: Piece, known: dict[str, Tensor]) -> list[Any]:
     """The sites of the model run forwards, without data, from the latents that are known."""
     if variant.labels == "all":  # something is given that the model cannot do without
         model, arguments, keywords = poutine.uncondition(variant.model), piece.arguments, {}
@@ -217,6 +259,6 @@ def _generated(variant: Variant, piece: _Piece, known: dict[str, Tensor]) -> lis
     return [site for site in sample_sites(trace) if not isinstance(site["fn"], Unit)]
 
 
-def _full(values: Tensor, piece: _Piece, site: Any) -> Tensor:
+def _full(values: Tensor, piece: Piece, site: Any) -> Tensor:
     """Values of a site as (k, B, \\*event), also where all draws or data share one."""
     return values.expand(*piece.shape, *site["fn"].event_shape)

@@ -18,7 +18,17 @@ from pyro_vae.objectives.kl import kl_per_dimension as _kl_per_dimension
 from pyro_vae.program import labelled, sample_sites
 from pyro_vae.variants.base import Variant, evaluating
 
-__all__ = ["ELBOTerms", "SiteTerm", "alike", "elbo", "kl_per_dimension", "repeated", "site_terms", "traces"]
+__all__ = [
+    "ELBOTerms",
+    "SiteTerm",
+    "alike",
+    "batch_terms",
+    "elbo",
+    "kl_per_dimension",
+    "repeated",
+    "site_terms",
+    "traces",
+]
 
 
 @dataclass
@@ -97,7 +107,8 @@ def alike(variant: Variant, y: Tensor | None, n: int) -> list[tuple[str, Tensor]
     return [(f"{name}/" if len(kinds) > 1 else "", rows) for name, rows in kinds.items()]
 
 
-def _site_terms(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int) -> list[SiteTerm]:
+def batch_terms(variant: Variant, x: Tensor, y: Tensor | None, num_samples: int) -> list[SiteTerm]:
+    """The terms of :func:`site_terms` for data that are checked and all of one kind, with their gradients."""
     guide_trace, model_trace = traces(variant, x, y, num_samples)
     probability = joint_probability(guide_trace)
 
@@ -156,13 +167,13 @@ def site_terms(
         DataError: when the data do not fit.
     """
     check_positive("num_samples", num_samples)
-    check_positive("batch_size", batch_size)
+    batch_size = _batch_size(variant, batch_size)
     x, y = variant.batch(x, y)
     found = []
     with torch.no_grad(), evaluating(variant):
         for prefix, rows in alike(variant, y, len(x)):
             batches = [
-                _site_terms(variant, x[some], None if y is None else y[some], num_samples)
+                batch_terms(variant, x[some], None if y is None else y[some], num_samples)
                 for some in rows.split(batch_size)
             ]
             for of_site in zip(*batches, strict=True):
@@ -173,6 +184,11 @@ def site_terms(
                 first = of_site[0]
                 found.append(SiteTerm(prefix + first.name, first.observed, log_p, log_q, first.exact, first.factor))
     return found
+
+
+def _batch_size(variant: Variant, batch_size: int) -> int:
+    """How many data go through the networks together: fewer where the guide sums over many codes of each."""
+    return max(1, check_positive("batch_size", batch_size) // variant.values_at_once)
 
 
 def _placed(values: Tensor, rows: Tensor, n: int) -> Tensor:
@@ -213,25 +229,36 @@ def elbo(variant: Variant, x: Any, y: Any = None, *, num_samples: int = 1, batch
     return ELBOTerms(reconstruction - kl, reconstruction, kl)
 
 
-def kl_per_dimension(variant: Variant, x: Any, y: Any = None, *, batch_size: int = 1000) -> Tensor | None:
+def kl_per_dimension(
+    variant: Variant, x: Any, y: Any = None, *, site: str | None = None, batch_size: int = 1000
+) -> Tensor | None:
     """KL of each dimension of the code, (D,), in nats, averaged over data; ``None`` where the KL does not come so.
 
     It comes dimension by dimension when prior and posterior both factorise over the dimensions; a VampPrior, a
-    mixture or a flow does not.
+    mixture or a flow does not.  Nor does that of a code whose prior depends on a code that the guide draws later: in
+    a hierarchy there is only that of the last layer, averaged over a draw of the layers below.
+
+    Args:
+        variant: any variant.
+        x: data (N, \\*shape), or a split.
+        y: labels, in variants that have them; -1 or NaN where they are missing.
+        site: another latent than the code, such as ``"z2"``.
+        batch_size: data evaluated at once.
 
     Raises:
         DataError: when the data do not fit.
     """
-    check_positive("batch_size", batch_size)
+    name = variant.code if site is None else site
+    batch_size = _batch_size(variant, batch_size)
     x, y = variant.batch(x, y)
     total: Any = 0.0
     with torch.no_grad(), evaluating(variant):
         for _, rows in alike(variant, y, len(x)):
             for some in rows.split(batch_size):
                 guide_trace, model_trace = traces(variant, x[some], None if y is None else y[some], 1)
-                if variant.code not in guide_trace.nodes or not kl_holds(variant.code, model_trace, guide_trace):
+                if name not in guide_trace.nodes or not kl_holds(name, model_trace, guide_trace):
                     return None
-                q, p = guide_trace.nodes[variant.code]["fn"], model_trace.nodes[variant.code]["fn"]
+                q, p = guide_trace.nodes[name]["fn"], model_trace.nodes[name]["fn"]
                 if (kl := _kl_per_dimension(q, p)) is None:
                     return None
                 probability = joint_probability(guide_trace)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["inference_data", "pareto_smoothed"]
+__all__ = ["dataset_of", "inference_data", "pareto_smoothed"]
 
 _TAIL = 30
 """Of fewer draws the largest fifth is not enough to fit a tail to: ArviZ 1 has NaN then."""
@@ -30,6 +30,17 @@ def inference_data(groups: Mapping[str, Any], attrs: Mapping[str, Any]) -> Any:
     if _is_old():
         return az.InferenceData(attrs=dict(attrs), **groups)
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=dict(attrs)), **groups})
+
+
+def dataset_of(container: Any, group: str) -> Any:
+    """The ``xarray.Dataset`` of a group.
+
+    Args:
+        container: of either form.
+        group: its name.
+    """
+    found = container[group]
+    return found if _is_old() else found.to_dataset()
 
 
 def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

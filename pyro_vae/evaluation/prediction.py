@@ -5,7 +5,6 @@ All of them take data whose labels are known, and leave out those whose labels a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import DataError, check_positive
+from pyro_vae.evaluation.tables import aligned
 from pyro_vae.variants.base import Variant
 
 __all__ = [
@@ -48,7 +48,7 @@ class Confusion:
         classes = range(len(self.counts))
         rows = [("true \\ predicted", *classes), *((k, *self.counts[k].tolist()) for k in classes)]
         right, n = int(self.counts.trace()), int(self.counts.sum())
-        return f"{_aligned(rows)}\naccuracy {self.accuracy:.3f} ({right:,} of {n:,})"
+        return f"{aligned(rows)}\naccuracy {self.accuracy:.3f} ({right:,} of {n:,})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +78,7 @@ class Calibration:
         for m in self.count.nonzero().flatten().tolist():
             span = f"{self.edges[m]:.2f} to {self.edges[m + 1]:.2f}"
             rows.append((span, f"{self.confidence[m]:.3f}", f"{self.accuracy[m]:.3f}", int(self.count[m])))
-        return f"{_aligned(rows)}\nexpected calibration error {self.ece:.3f} ({int(self.count.sum()):,} data)"
-
-
-def _aligned(rows: Sequence[Sequence[Any]]) -> str:
-    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in cells)
+        return f"{aligned(rows)}\nexpected calibration error {self.ece:.3f} ({int(self.count.sum()):,} data)"
 
 
 def accuracy(variant: Variant, x: Any, y: Any = None) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
-import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
@@ -129,5 +128,5 @@ class Label(Part):
 
 def equal_mixture(components: TorchDistribution) -> TorchDistribution:
     """The mixture of components with batch shape (N, S), equally weighted; batch shape (N,)."""
-    weights = dist.Categorical(logits=torch.zeros(components.batch_shape), validate_args=False)
+    weights = dist.Categorical(logits=components.mean.new_zeros(components.batch_shape), validate_args=False)
     return dist.MixtureSameFamily(weights, components, validate_args=False)

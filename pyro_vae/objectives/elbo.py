@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from pyro.distributions import Unit
 from pyro.distributions.util import scale_and_mask
 from pyro.infer import TraceEnum_ELBO
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vae.configured import Configured
 from pyro_vae.errors import ConfigurationError, check_positive
@@ -23,6 +23,7 @@ from pyro_vae.objectives.enumeration import (
     log_density,
 )
 from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds, kl_per_dimension
+from pyro_vae.parts import Shape
 from pyro_vae.program import group_of, sample_sites, without_group
 
 __all__ = ["ELBO", "Account", "Terms", "check_reparametrised"]
@@ -84,6 +85,9 @@ class ELBO(Configured, TraceEnum_ELBO):
         (https://arxiv.org/abs/1606.04934)
     """
 
+    reparametrised = True
+    """Whether gradients pass through the guide's draws."""
+
     def __init__(self, num_particles: int = 1, free_bits: float = 0.0, groups: int | None = None) -> None:
         check_positive("num_particles", num_particles)
         if groups is not None:
@@ -94,6 +98,31 @@ class ELBO(Configured, TraceEnum_ELBO):
         self.free_bits = float(free_bits)
         self.groups = groups
         self.terms: Terms | None = None
+        self.auxiliary: nn.Module | None = None
+
+    def connect(self, shape: Shape, prepare: Callable[[Tensor], Tensor] | None = None) -> nn.Module | None:
+        """What the objective trains or remembers beside the programs, for a variant to keep; nothing here.
+
+        Args:
+            shape: event shape of the data that the programs are given first.
+            prepare: applied to data before a network sees them.
+
+        Raises:
+            ConfigurationError: when it belongs to another variant already.
+        """
+        return None
+
+    # -- what it is, in words
+
+    @property
+    def target(self) -> str:
+        """What the gradients are estimates for: objectives with the same target have the same true gradient."""
+        return repr(self) if self.free_bits else "ELBO"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the story should know beyond the formula."""
+        return ["below its allowance of free bits a KL costs nothing more and has no gradient"] * bool(self.free_bits)
 
     # -- Pyro's interface
 
@@ -127,19 +156,18 @@ class ELBO(Configured, TraceEnum_ELBO):
     def _account(self, model_trace: Any, guide_trace: Any) -> Account:
         """All terms of the ELBO, summed over the batch and the particles."""
         account = Account(guide_trace, self.max_plate_nesting)
+        account.factors(model_trace, guide_trace)
         for site in sample_sites(model_trace):
             name = site["name"]
             if isinstance(site["fn"], Unit):
-                account.factor(site, 1.0)
-            elif site["is_observed"]:
+                continue
+            if site["is_observed"]:
                 account.observed(site)
             else:
                 check_proposed(name, guide_trace)
                 account.latent(guide_trace.nodes[name], *self._kl(site, guide_trace, account, model_trace))
         for site in sample_sites(guide_trace):
-            if isinstance(site["fn"], Unit):
-                account.factor(site, -1.0)
-            elif site["name"] not in model_trace.nodes:  # auxiliary sites
+            if not (site["name"] in model_trace.nodes or isinstance(site["fn"], Unit)):  # auxiliary sites
                 plain = account.summed(log_density(site), site)
                 account.latent(site, plain, plain)
         return account
@@ -149,7 +177,8 @@ class ELBO(Configured, TraceEnum_ELBO):
         guide_site = guide_trace.nodes[site["name"]]
         q, p = guide_site["fn"], site["fn"]
         enumerated = is_enumerated(guide_site)
-        check_reparametrised(guide_site)
+        if self.reparametrised:
+            check_reparametrised(guide_site)
         holds = kl_holds(site["name"], model_trace, guide_trace)
         free_bits = 0.0 if enumerated else self.free_bits
         if free_bits and self.groups != 1:
@@ -205,11 +234,15 @@ def check_reparametrised(site: Any) -> None:
     Raises:
         ConfigurationError: when it is neither.
     """
-    if not (is_enumerated(site) or site["fn"].has_rsample):
+    q = site["fn"]
+    if not (is_enumerated(site) or q.has_rsample):
+        family = type(getattr(q, "base_dist", q)).__name__
         raise ConfigurationError(
-            f"site {site['name']!r}: {type(site['fn']).__name__} cannot be reparametrised, so this objective has no "
-            f"gradient for its guide; use Pyro's TraceGraph_ELBO, or enumerate it: "
-            f"pyro.sample(..., infer={{'enumerate': 'parallel'}}) in the guide"
+            f"site {site['name']!r}: {family} cannot be reparametrised, so this objective has no gradient for its "
+            f"guide. Give the variant an objective that needs none: objectives.VIMCO(5), objectives.ScoreFunction(), "
+            f"objectives.ReweightedWakeSleep(5) or Pyro's TraceGraph_ELBO(). Or give the posterior one: "
+            f"posteriors.Bernoulli(gradient='straight_through'), or for small codes enumerate=True, in a guide of "
+            f"your own pyro.sample(..., infer={{'enumerate': 'parallel'}})"
         )
 
 
@@ -241,11 +274,15 @@ class Account:
         self._kl = self._kl + kl
         self.objective = self.objective - guide_site["scale"] * charged
 
-    def factor(self, site: Any, sign: float) -> None:
-        plain = sign * self.summed(log_density(site), site)
-        name = without_group(site["name"])
-        self._factors[name] = self._factors.get(name, 0.0) + plain
-        self.objective = self.objective + site["scale"] * plain
+    def factors(self, model_trace: Any, guide_trace: Any) -> None:
+        """What ``pyro.factor`` statements add in the model, and subtract in the guide."""
+        for sign, trace in ((1.0, model_trace), (-1.0, guide_trace)):
+            for site in sample_sites(trace):
+                if isinstance(site["fn"], Unit):
+                    plain = sign * self.summed(log_density(site), site)
+                    name = without_group(site["name"])
+                    self._factors[name] = self._factors.get(name, 0.0) + plain
+                    self.objective = self.objective + site["scale"] * plain
 
     def terms(self, particles: int) -> Terms:
         reconstruction, kl = (torch.as_tensor(value).detach() / particles for value in (self._reconstruction, self._kl))

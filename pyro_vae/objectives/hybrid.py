@@ -41,6 +41,10 @@ class Hybrid(ELBO):
         super().__init__(num_particles=num_particles)
         self.alpha = float(alpha)
 
+    @property
+    def target(self) -> str:
+        return repr(self)
+
     def _minus_objective(self, model: Any, guide: Any, arguments: tuple[Any, ...]) -> Tensor:
         bound = super()._minus_objective(model, guide, arguments)
         if self.num_particles > 1:

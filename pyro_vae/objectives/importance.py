@@ -13,12 +13,18 @@ from torch import Tensor
 from pyro_vae.errors import ConfigurationError, check_choice
 from pyro_vae.objectives.elbo import ELBO, Account
 from pyro_vae.objectives.enumeration import enumerated_traces
-from pyro_vae.objectives.weights import Gate, drop_score, log_weights, put_gates, random_state, set_ratios
+from pyro_vae.objectives.gates import Gate, drop_score, put_gates, set_ratios
+from pyro_vae.objectives.rerun import random_state
+from pyro_vae.objectives.weights import log_weights
 from pyro_vae.program import sample_sites
 
 __all__ = ["IWAE", "Renyi", "renyi_formula"]
 
-_GRADIENTS = ("reparametrised", "stl", "dreg")
+_GRADIENTS = {
+    "reparametrised": "",
+    "stl": "the guide's gradient leaves out the score of q (sticking the landing)",
+    "dreg": "the guide's gradient is doubly reparametrised: without the score of q, and unbiased",
+}
 
 
 class Renyi(ELBO):
@@ -76,12 +82,24 @@ class Renyi(ELBO):
     weighs_draws = True
     """Whether draws of one datum are weighed against each other, so that the objective is no sum of terms."""
 
+    summed = "inside w: how the guide proposes it plays no part"
+    """How enumerated sites are summed over."""
+
     def __init__(self, alpha: float, num_particles: int = 5, gradient: str = "reparametrised") -> None:
         super().__init__(num_particles)
         if not math.isfinite(alpha):
             raise ConfigurationError(f"alpha of a Renyi bound is a finite number, got {alpha!r}")
         self.alpha = float(alpha)
         self.gradient = check_choice("gradient", gradient, _GRADIENTS)
+
+    @property
+    def target(self) -> str:
+        bound = f"Renyi bound of order {self.alpha:g}" if self.alpha else "IWAE bound"
+        return f"{bound}, K = {self.num_particles}"
+
+    @property
+    def notes(self) -> list[str]:
+        return [_GRADIENTS[self.gradient]] * (self.gradient != "reparametrised")
 
     # -- the objective
 
@@ -103,7 +121,7 @@ class Renyi(ELBO):
             log_w = weights.summed(self.num_particles)
             bound = bound + weights.share * self._bound(log_w).sum()
             set_ratios([gate for gate in gates if gate.group == group], weights, self._ratios(log_w.detach()))
-        factors = self._factors(*traces, doubly=bool(gates)) / self.num_particles
+        factors = self._factors(*traces, doubly=bool(gates))
         with torch.no_grad():
             # last: what is computed here stays in the traces, without gradients
             self.terms = self._account(*traces).terms(self.num_particles)
@@ -121,21 +139,18 @@ class Renyi(ELBO):
         """What the doubly reparametrised gradient of each draw is multiplied by, (K, B): alpha + (1 - alpha) v_k."""
         return self.alpha + (1 - self.alpha) * ((1 - self.alpha) * log_w).softmax(0)
 
-    def _factors(self, model_trace: Any, guide_trace: Any, doubly: bool) -> Any:
-        """What ``pyro.factor`` statements add, weighed, summed over the batch and the draws."""
+    def _factors(self, model_trace: Any, guide_trace: Any, *, doubly: bool = False) -> Any:
+        """What ``pyro.factor`` statements add, weighed, summed over the batch and averaged over the draws."""
+        for site in sample_sites(model_trace):
+            if doubly and isinstance(site["fn"], Unit):
+                raise ConfigurationError(
+                    f"gradient='dreg' changes what passes from the model to the guide, and the model's factor "
+                    f"{site['name']!r} would be changed with it; put pyro.factor in the guide, or use another "
+                    f"gradient"
+                )
         account = Account(guide_trace, self.max_plate_nesting)
-        for sign, trace in ((1.0, model_trace), (-1.0, guide_trace)):
-            for site in sample_sites(trace):
-                if not isinstance(site["fn"], Unit):
-                    continue
-                if doubly and trace is model_trace:
-                    raise ConfigurationError(
-                        f"gradient='dreg' changes what passes from the model to the guide, and the model's factor "
-                        f"{site['name']!r} would be changed with it; put pyro.factor in the guide, or use another "
-                        f"gradient"
-                    )
-                account.factor(site, sign)
-        return account.objective
+        account.factors(model_trace, guide_trace)
+        return account.objective / self.num_particles
 
     def formula(self, likelihood: str, divergences: Sequence[tuple[str, str]]) -> str:
         """The objective as LaTeX, in the weights w_k; what the terms of the ELBO are plays no part."""

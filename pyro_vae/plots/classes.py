@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae.errors import ConfigurationError
 from pyro_vae.plots.grids import is_image, shortened, show
 from pyro_vae.plots.pictures import as_array
-from pyro_vae.plots.quantities import as_batch, check_code, check_count, codes
+from pyro_vae.plots.quantities import as_batch, check_code, check_count, code_points
 from pyro_vae.plots.style import Figure
 from pyro_vae.variants.base import Variant
 
@@ -103,7 +103,7 @@ def styles(
         )
     is_image(variant.shape)
     x, y = as_batch(variant, x, y, check_count("n", n, 1))
-    z = codes(variant, x, y)
+    z = code_points(variant, x, y)
     values, names = _values(variant, class_names)
     made = torch.stack([variant.decode(z, value).mean for value in values], 1)
     data = torch.cat([x[:, None].to(made.dtype), made], 1)

@@ -121,7 +121,8 @@ def kl(variant: Variant, x: Any, y: Any = None) -> Figure:
     with quietly(variant):
         values = kl_per_dimension(variant, x, y)
         total = elbo(variant, x, y, num_samples=10).kl.mean().item() if values is None else values.sum().item()
-    active = as_array(codes(variant, x, y)).var(0) > _ACTIVE
+    # of a one-hot code a dimension is active if the probability of any class varies
+    active = as_array(codes(variant, x, y)).var(0).reshape(variant.latent_size, -1).max(1) > _ACTIVE
     what = f"KL({posterior_name(variant)} || prior)" if values is not None else "KL of all that is latent"
     title = f"{what}: {total:.2f} nats per datum, {active.sum()} of {len(active)} dimensions active"
     with styled():
@@ -167,7 +168,7 @@ def _total(total: float, title: str) -> Figure:
     axes.text(
         0.01 * total,
         0.55,
-        "The total alone: prior and posterior do not both factorise over the dimensions.",
+        "The total alone: the KL of this prior and posterior does not come dimension by dimension.",
         color=INK,
         fontsize=8.5,
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_vae.errors import ConfigurationError, DataError
 from pyro_vae.plots.grids import is_image, show, show_images
-from pyro_vae.plots.quantities import as_batch, as_xy, check_code, check_count, codes, quietly
+from pyro_vae.plots.quantities import as_batch, as_xy, check_code, check_count, check_real, codes, quietly
 from pyro_vae.plots.style import Figure
 from pyro_vae.variants.base import Variant
 
@@ -151,7 +151,7 @@ def interpolation(
 
     Raises:
         DataError: when the data do not fit or are no pairs, or are of different classes.
-        ConfigurationError: when data of this shape cannot be drawn, or codes cannot be decoded alone.
+        ConfigurationError: when data of this shape cannot be drawn, codes cannot be decoded alone, or are discrete.
 
     Example:
         >>> import torch
@@ -166,6 +166,7 @@ def interpolation(
     """
     check_count("steps", steps, 2)
     check_code(variant)
+    check_real(variant, "interpolation", "see reconstructions(variant, x)")
     is_image(variant.shape)
     if len(np.shape(as_xy(x)[0])) == len(variant.shape) + 2 and np.shape(x)[1] == 2:
         x = x.reshape(-1, *variant.shape)

@@ -18,6 +18,7 @@ from pyro_vae.plots.quantities import (
     check_code,
     check_count,
     check_dimensions,
+    check_real,
     codes,
     label_of_all,
     prior_quantiles,
@@ -54,8 +55,8 @@ def manifold(
         feature_names: of vectors.
 
     Raises:
-        ConfigurationError: without ``dimensions`` where there are not 2, when the prior cannot be drawn from, or
-            when data of this shape cannot be drawn.
+        ConfigurationError: without ``dimensions`` where there are not 2, for discrete codes, when the prior cannot be
+            drawn from, or when data of this shape cannot be drawn.
         DataError: without a label where there must be one, or with one where there must be none.
 
     Example:
@@ -69,6 +70,7 @@ def manifold(
     """
     check_count("n", n, 2)
     check_code(variant)
+    check_real(variant, "manifold", "see samples(variant)")
     check_names(variant, feature_names)
     image = is_image(variant.shape)
     if dimensions is None and variant.latent_size != 2:
@@ -170,8 +172,8 @@ def traversal(
         feature_names: of vectors.
 
     Raises:
-        ConfigurationError: for dimensions that do not exist, when the prior cannot be drawn from and there is no
-            ``x``, or when data of this shape cannot be drawn.
+        ConfigurationError: for dimensions that do not exist, for discrete codes, when the prior cannot be drawn from
+            and there is no ``x``, or when data of this shape cannot be drawn.
         DataError: when the data do not fit, or are too few to have quantiles where those are needed; without a label
             where there must be one.
 
@@ -186,6 +188,7 @@ def traversal(
     """
     check_count("n", n, 2)
     check_code(variant)
+    check_real(variant, "traversal", "see samples(variant)")
     is_image(variant.shape)
     label = y
     if x is not None:

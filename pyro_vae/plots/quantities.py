@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.distributions import Independent
 
 from pyro_vae.errors import ConfigurationError, DataError
+from pyro_vae.evaluation import codes as evaluation_codes
 from pyro_vae.randomness import seeded
-from pyro_vae.variants.base import Variant, evaluating, representative
+from pyro_vae.variants.base import Variant, evaluating, point_estimate, representative
 
 __all__ = [
     "as_batch",
@@ -25,7 +26,9 @@ __all__ = [
     "check_code",
     "check_count",
     "check_dimensions",
+    "check_real",
     "code_draws",
+    "code_points",
     "codes",
     "colours_and_batch",
     "label_of_all",
@@ -165,6 +168,24 @@ def check_code(variant: Variant) -> None:
         raise ConfigurationError(f"{type(variant).__name__} has no codes to draw: nothing in it is latent")
 
 
+def check_real(variant: Variant, plot: str, instead: str) -> None:
+    """Check that codes are real, where a picture shows what lies between them.
+
+    Args:
+        variant: any variant with codes.
+        plot: what is to be drawn.
+        instead: what there is for discrete codes.
+
+    Raises:
+        ConfigurationError: when they are discrete.
+    """
+    if variant.discrete_code:
+        raise ConfigurationError(
+            f"{plot} goes through real codes, and those of this {type(variant).__name__} are discrete, with nothing "
+            f"between them; {instead}"
+        )
+
+
 # -- the guide
 
 
@@ -185,7 +206,9 @@ def _encoded(variant: Variant, x: Any, y: Any, read: Any) -> Tensor:
 
 
 def codes(variant: Variant, x: Any, y: Any = None) -> Tensor:
-    """Means of q(z | x), (N, D), or of q(z | x, y); one draw of z where the mean has no closed form.
+    """Means of q(z | x), (N, \\*code_shape), or of q(z | x, y); one draw of z where the mean has no closed form.
+
+    Of discrete codes they are probabilities, and no codes.
 
     Raises:
         DataError: when data or labels do not fit.
@@ -193,8 +216,17 @@ def codes(variant: Variant, x: Any, y: Any = None) -> Tensor:
     return _encoded(variant, x, y, representative)
 
 
+def code_points(variant: Variant, x: Any, y: Any = None) -> Tensor:
+    """The code of each datum that is to be decoded, (N, \\*code_shape): the mean, or the mode of a discrete one.
+
+    Raises:
+        DataError: when data or labels do not fit.
+    """
+    return _encoded(variant, x, y, point_estimate)
+
+
 def code_draws(variant: Variant, x: Any, y: Any = None) -> Tensor:
-    """One draw from q(z | x) for each datum, (N, D): together a sample of the aggregate posterior.
+    """One draw from q(z | x) for each datum, (N, \\*code_shape): together a sample of the aggregate posterior.
 
     Raises:
         DataError: when data or labels do not fit.
@@ -206,19 +238,13 @@ def code_draws(variant: Variant, x: Any, y: Any = None) -> Tensor:
 
 
 def prior_draws(variant: Variant, n: int = _DRAWS) -> Tensor:
-    """Draws from p(z), (n, D).
+    """Draws from p(z), (n, \\*code_shape).
 
     Raises:
         ConfigurationError: when the prior cannot be drawn from.
     """
     with quietly(variant):
-        try:
-            prior = variant.code_prior()
-            # in pieces: a mixture draws from every component before it chooses one
-            return torch.cat([prior.sample((min(4000, n - start),)) for start in range(0, n, 4000)])
-        except NotImplementedError as error:
-            reason = str(error).splitlines()[0] if error.args else "the prior cannot be drawn from"
-            raise ConfigurationError(reason) from None
+        return evaluation_codes.prior_draws(variant, n)
 
 
 def prior_log_density(variant: Variant, z: Tensor) -> Tensor | None:

@@ -19,6 +19,7 @@ from pyro_vae.plots.pictures import as_array
 from pyro_vae.plots.quantities import (
     check_code,
     check_dimensions,
+    check_real,
     code_draws,
     codes,
     colours_and_batch,
@@ -29,7 +30,7 @@ from pyro_vae.plots.quantities import (
 from pyro_vae.plots.style import ACCENT, FIRST, MUTED, UNLABELLED, Figure, class_colours, styled
 from pyro_vae.variants.base import Variant
 
-__all__ = ["histograms", "latent"]
+__all__ = ["histograms", "latent", "smooth_density"]
 
 _PANELS = 12
 _MASS = (0.99, 0.9, 0.5)
@@ -45,7 +46,8 @@ def latent(
     """Means of q(z | x) of data, or of q(z | x, y), coloured by label.
 
     Two dimensions are drawn as they are, over the smallest regions that hold 50, 90 and 99 % of the prior (where it
-    has a density); more through their first two principal components; one as :func:`histograms`.
+    has a density); more through their first two principal components; one as :func:`histograms`.  The means of
+    discrete codes are probabilities.
 
     Args:
         variant: any variant.
@@ -66,12 +68,12 @@ def latent(
         >>> figure = plots.latent(vae, torch.zeros(20, 5), torch.arange(20) % 3)
     """
     check_code(variant)
-    if variant.latent_size == 1:
+    if variant.code_shape == (1,):
         return histograms(variant, x, y, class_names=class_names)
     x, given, y = colours_and_batch(variant, x, y)
-    z = as_array(codes(variant, x, given))
+    z = as_array(codes(variant, x, given).flatten(1))
     axis_labels = ["$z_0$", "$z_1$"]
-    if variant.latent_size > 2:
+    if z.shape[1] > 2:
         z, axis_labels = _principal(z)
     with styled():
         figure = Figure(6.8, 5.2, f"Codes of {len(z):,} data: means of {posterior_name(variant)}")
@@ -80,7 +82,7 @@ def latent(
         axes.grid(True)
         # equal units on both axes, without shrinking the panel
         axes.set_aspect("equal", adjustable="datalim")
-        handles = _contours(axes, variant) if variant.latent_size == 2 else []
+        handles = _contours(axes, variant) if variant.code_shape == (2,) and not variant.discrete_code else []
         colours, key = _colours(y, class_names)
         size = float(np.clip(12000 / len(z), 4, 22))
         if y is not None:  # the unlabelled below the others
@@ -203,7 +205,7 @@ def histograms(
 
     Raises:
         DataError: when data or labels do not fit.
-        ConfigurationError: for dimensions that do not exist.
+        ConfigurationError: for dimensions that do not exist, and for discrete codes.
 
     Example:
         >>> import torch
@@ -213,6 +215,7 @@ def histograms(
         >>> figure = plots.histograms(vae, torch.zeros(20, 5))
     """
     chosen = check_dimensions(variant, range(variant.latent_size)[:_PANELS] if dimensions is None else dimensions)  # type: ignore[arg-type]
+    check_real(variant, "histograms", "see kl(variant, x)")
     x, given, y = colours_and_batch(variant, x, y)
     z = as_array(code_draws(variant, x, given))
     if y is not None and y.dtype.kind == "f":
@@ -237,7 +240,7 @@ def histograms(
             parts = [z[g, d] for g in groups]
             axes.hist(parts, bins, weights=weights, stacked=True, color=shown, histtype="stepfilled")
             if prior is not None:
-                axes.plot(*_density(prior[:, d]), color=ACCENT, linewidth=1.1)
+                axes.plot(*smooth_density(prior[:, d]), color=ACCENT, linewidth=1.1)
             axes.set(xlabel=f"$z_{{{d}}}$", yticks=[])
             axes.spines["left"].set_visible(False)
         for axes in grid.flat[len(chosen) :]:
@@ -260,7 +263,7 @@ def _quarters(y: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return quarter, names or [f"y {edges[0]:.3g}"]
 
 
-def _density(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def smooth_density(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A density (values, density) from draws: their histogram, smoothed by a narrow normal."""
     low, high = np.quantile(draws, [0.0005, 0.9995])
     margin = 0.15 * (high - low) + 1e-6

@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure as MatplotlibFigure
@@ -64,6 +65,7 @@ _STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.grid": False,
     "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=[FIRST, SECOND, *CLASSES]),
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
     "xtick.color": MUTED,
@@ -106,6 +108,11 @@ class Figure(MatplotlibFigure):
             self.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
             if title:
                 self.suptitle(title, x=0.01, ha="left")
+
+    def add_subplot(self, *args: Any, **kwargs: Any) -> Any:
+        """Axes in the style of this library, also where a user draws on them."""
+        with styled():
+            return super().add_subplot(*args, **kwargs)
 
     def draw(self, renderer: Any) -> None:
         """Draw on a renderer; matplotlib makes ticks only now, so the style must hold here too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
@@ -9,13 +11,48 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 from torch.distributions.kl import register_kl
 
-from pyro_vae.parts import Conditional, Shape, positive
+from pyro_vae.errors import ConfigurationError
+from pyro_vae.parts import Conditional, Shape, positive, positive_inverse
 
-__all__ = ["Delta", "FullCovarianceNormal", "Normal", "Posterior"]
+__all__ = ["Delta", "FullCovarianceNormal", "Normal", "Posterior", "vector_size"]
 
 
 class Posterior(Conditional):
     """q(z | x): a family whose parameters the encoder computes, so that one network serves every datum."""
+
+    infer: Any = {}  # noqa: RUF012 (never written to)
+    """How a guide treats z: ``{"enumerate": "parallel"}`` sums over its values, ``{}`` draws it."""
+
+    relaxed = False
+    """Whether training uses values in place of z that are no draws of it, so that what it climbs bounds nothing."""
+
+    @property
+    def values_at_once(self) -> int:
+        """How many values of z the networks see at once for each datum: more than one where they are summed over."""
+        return 1
+
+    def starting_parameters(self, mean: Tensor, scale: Tensor) -> Tensor:
+        """Parameters with which the distribution has about these means and scales (\\*batch, \\*shape).
+
+        Zeros in a family that has neither; (\\*batch, \\*parameter_shape).
+        """
+        assert self.shape is not None
+        batch = mean.shape[: mean.dim() - len(self.shape)]
+        return mean.new_zeros((*batch, *self.parameter_shape(self.shape)))
+
+
+def vector_size(posterior: Posterior, shape: Shape) -> int:
+    """The number D of dimensions of codes (D,).
+
+    Raises:
+        ConfigurationError: for codes that are no vectors.
+    """
+    if len(shape) != 1:
+        raise ConfigurationError(
+            f"posterior {posterior!r} is over vectors of real numbers, and the prior's codes have shape {shape}; "
+            f"one-hot codes want posteriors.Categorical()"
+        )
+    return shape[0]
 
 
 class Normal(Posterior):
@@ -36,8 +73,13 @@ class Normal(Posterior):
         return (2, *shape)
 
     def distribution(self, parameters: Tensor) -> TorchDistribution:
-        loc, raw_scale = parameters.unbind(-2)
-        return dist.Normal(loc, positive(raw_scale), validate_args=False).to_event(1)
+        assert self.shape is not None
+        loc, raw_scale = parameters.unbind(-1 - len(self.shape))
+        return dist.Normal(loc, positive(raw_scale), validate_args=False).to_event(len(self.shape))
+
+    def starting_parameters(self, mean: Tensor, scale: Tensor) -> Tensor:
+        assert self.shape is not None
+        return torch.stack([mean, positive_inverse(scale)], dim=-1 - len(self.shape))
 
     def words(self) -> str:
         return "a normal with means and scales from the encoder"
@@ -56,7 +98,7 @@ class FullCovarianceNormal(Posterior):
     """
 
     def parameter_shape(self, shape: Shape) -> Shape:
-        (d,) = shape
+        d = vector_size(self, shape)
         return (2 * d + d * (d - 1) // 2,)
 
     def distribution(self, parameters: Tensor) -> TorchDistribution:
@@ -67,6 +109,11 @@ class FullCovarianceNormal(Posterior):
         scale_tril = torch.diag_embed(positive(diagonal))
         scale_tril[..., row, column] = below
         return dist.MultivariateNormal(loc, scale_tril=scale_tril, validate_args=False)
+
+    def starting_parameters(self, mean: Tensor, scale: Tensor) -> Tensor:
+        d = mean.shape[-1]
+        uncorrelated = mean.new_zeros((*mean.shape[:-1], d * (d - 1) // 2))
+        return torch.cat([mean, positive_inverse(scale), uncorrelated], dim=-1)
 
     def words(self) -> str:
         return "a normal with means and a full covariance from the encoder"
@@ -88,7 +135,8 @@ class Delta(Posterior):
         return shape
 
     def distribution(self, parameters: Tensor) -> TorchDistribution:
-        return dist.Delta(parameters, event_dim=1, validate_args=False)
+        assert self.shape is not None
+        return dist.Delta(parameters, event_dim=len(self.shape), validate_args=False)
 
     def words(self) -> str:
         return "exactly what the encoder says, without uncertainty"

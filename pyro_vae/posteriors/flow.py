@@ -11,8 +11,8 @@ from torch import Tensor
 from pyro_vae.errors import check_positive
 from pyro_vae.flows import FlowDistribution, import_zuko
 from pyro_vae.networks import Network
-from pyro_vae.parts import Shape, positive
-from pyro_vae.posteriors.families import Posterior
+from pyro_vae.parts import Shape, positive, positive_inverse
+from pyro_vae.posteriors.families import Posterior, vector_size
 
 __all__ = ["Flow"]
 
@@ -44,7 +44,7 @@ class Flow(Posterior):
         self.context = check_positive("context", context)
 
     def parameter_shape(self, shape: Shape) -> Shape:
-        return (2 * shape[0] + self.context,)
+        return (2 * vector_size(self, shape) + self.context,)
 
     def connect(self, network: Network, *inputs: Shape, shape: Shape | None = None, prepare=()) -> None:  # type: ignore[no-untyped-def]
         super().connect(network, *inputs, shape=shape, prepare=prepare)
@@ -68,6 +68,10 @@ class Flow(Posterior):
         loc, raw_scale, context = parameters.split([d, d, self.context], dim=-1)
         base = zuko.distributions.DiagNormal(loc, positive(raw_scale))
         return FlowDistribution(zuko.distributions.NormalizingFlow(self.bend(context).inv, base))
+
+    def starting_parameters(self, mean: Tensor, scale: Tensor) -> Tensor:
+        no_context = mean.new_zeros((*mean.shape[:-1], self.context))
+        return torch.cat([mean, positive_inverse(scale), no_context], dim=-1)
 
     def words(self) -> str:
         return (

@@ -54,7 +54,7 @@ def write(
         configuration: text to show as the configuration; ``variant.config`` as YAML if not given.
         found: numbers that were computed before; computed here if not given.
         num_samples: draws per datum for log p(x).
-        max_data: estimate log p(x) for at most so many data.
+        max_data: estimate log p(x), and Pareto k-hat, for at most so many data.
         seed: of all draws; the random stream outside is left alone.
 
     Returns:
@@ -64,7 +64,9 @@ def write(
         DataError: when the data do not fit the variant, or there are none.
         ConfigurationError: when the page cannot be written there.
     """
-    from pyro_vae.report.pictures import picture_sections  # matplotlib is imported where it is used
+    # matplotlib is imported where it is used
+    from pyro_vae.report.diagnostics import diagnostic_sections
+    from pyro_vae.report.pictures import picture_sections
 
     dataset = data if isinstance(data, Dataset) else None
     try:
@@ -91,6 +93,7 @@ def write(
             feature_names=dataset.feature_names if dataset else None,
             seed=seed,
         ),
+        *diagnostic_sections(variant, x, split.y, max_data=max_data, seed=seed),
         ("data", "Data", data_section(dataset, x)),
     ]
     when = f"{datetime.datetime.now():%Y-%m-%d %H:%M}"

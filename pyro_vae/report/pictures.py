@@ -15,7 +15,7 @@ from pyro_vae.report.html import escape, missing, picture, section
 from pyro_vae.training import History
 from pyro_vae.variants import Variant
 
-__all__ = ["picture_sections"]
+__all__ = ["Section", "drawn", "picture_sections", "shown"]
 
 Section = tuple[str, str, str]
 """Anchor, heading, HTML."""
@@ -47,7 +47,7 @@ def picture_sections(
         seed: of every picture's draws; the random stream outside is left alone.
     """
     x = variant.as_data(x)
-    draw = functools.partial(_drawn, variant, seed)
+    draw = functools.partial(drawn, variant, seed)
     options = _Options(variant, x, y, class_names, feature_names)
     if history is not None and history.epochs:
         yield draw(
@@ -86,15 +86,16 @@ class _Options:
         return None if completed is None else completed[0]
 
 
-def _drawn(
+def drawn(
     variant: Variant, seed: int, anchor: str, heading: str, caption: str, alt: str, plot: Callable[[], Any]
 ) -> Section:
-    shown = _shown(variant, seed, alt, plot)
-    told = f"<p>{escape(caption)}</p>\n" if shown.startswith("<div") else ""
-    return anchor, heading, section(anchor, heading, told + shown)
+    """A section with one picture, or with the reason why there is none."""
+    content = shown(variant, seed, alt, plot)
+    told = f"<p>{escape(caption)}</p>\n" if content.startswith("<div") else ""
+    return anchor, heading, section(anchor, heading, told + content)
 
 
-def _shown(variant: Variant, seed: int, alt: str, plot: Callable[[], Any]) -> str:
+def shown(variant: Variant, seed: int, alt: str, plot: Callable[[], Any]) -> str:
     """A picture, or why there is none."""
     try:
         with seeded(seed, variant.device):
@@ -119,8 +120,8 @@ def _prediction_section(options: _Options, scores: str, seed: int) -> Section:
             ("Counts of true against predicted classes", lambda: plots.confusion(variant, *data, **options.classes)),
             ("Accuracy against confidence", lambda: plots.reliability(variant, *data)),
         ]
-    shown = [_shown(variant, seed, f"{alt} {options.of}", plot) for alt, plot in parts]
-    content = [scores, f"<p>{escape(told)}</p>", *dict.fromkeys(shown)]  # one reason is said once
+    pictures = [shown(variant, seed, f"{alt} {options.of}", plot) for alt, plot in parts]
+    content = [scores, f"<p>{escape(told)}</p>", *dict.fromkeys(pictures)]  # one reason is said once
     return "predictions", "Predictions", section("predictions", "Predictions", *content)
 
 

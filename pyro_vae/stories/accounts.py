@@ -38,7 +38,7 @@ def make_ledger(variant: Any, structure: Structure, x: Any, y: Any, num_samples:
     rows = [row for term in terms for row in _rows(term, structures[_group(term)], weights)]
     whole: Any = sum(term.contribution for term in terms if not term.factor)
     draws = num_samples if any(one.guide for one in structures.values()) else 0
-    groups = _groups(structure, terms, y, whole) if len(structures) > 1 else []
+    groups = _groups(variant, structure, terms, y, whole) if len(structures) > 1 else []
     ledger = Ledger(rows, _standard_error(whole), len(whole), _minus_loss(variant, x, y, seed), draws, groups)
     weighed = getattr(variant.objective, "weighs_draws", False)
     if num_samples > 1 and ledger.objective is not None and not weighed:
@@ -75,9 +75,9 @@ def _structures(variant: Any, structure: Structure, terms: list[SiteTerm]) -> di
     return {"": structure}
 
 
-def _groups(structure: Structure, terms: list[SiteTerm], y: Tensor | None, whole: Tensor) -> list[Group]:
+def _groups(variant: Any, structure: Structure, terms: list[SiteTerm], y: Tensor | None, whole: Tensor) -> list[Group]:
     groups = []
-    for prefix, rows in alike_data(y, len(whole)):
+    for prefix, rows in alike_data(variant, y, len(whole)):
         name = prefix.rstrip("/")
         own: Any = sum(term.contribution for term in terms if _group(term) == name and not term.factor)
         where = structure.circumstance(name) if name in structure.kinds else f"{name} data"
@@ -133,7 +133,7 @@ def _minus_loss(variant: Any, x: Tensor, y: Tensor | None, seed: int) -> float |
     """Minus the training loss per datum, from the objective itself and the same random stream."""
     objective = copy.copy(variant.objective)  # some keep what they last computed
     # batches of one kind each, as the account has them; losses are sums over data, so that nothing changes
-    batches = [rows for _, of_kind in alike_data(y, len(x)) for rows in of_kind.split(_BATCH)]
+    batches = [rows for _, of_kind in alike_data(variant, y, len(x)) for rows in of_kind.split(_BATCH)]
     try:
         with untouched(variant), torch.no_grad():
             torch.manual_seed(seed)

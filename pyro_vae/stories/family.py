@@ -10,7 +10,7 @@ from pyro.distributions import Delta, ExpandedDistribution, ImproperUniform, Ind
 from pyro.ops.provenance import detach_provenance
 from torch import Tensor
 
-from pyro_vae.parts import Shape
+from pyro_vae.parts import Shape, support_of
 
 __all__ = ["Family", "alike", "innermost", "read_family"]
 
@@ -79,25 +79,15 @@ def read_family(fn: Any, depends: bool, value: Any, again: Any) -> Family:
         parameters[name] = tensor.flatten()[0].item() if fixed else None
         if tensor.requires_grad and not depends:
             learned.append(name)
-    try:
-        support = fn.support
-    except NotImplementedError:
-        support = None
     value, again = detach_provenance(value), detach_provenance(again)
     point = isinstance(inner, Delta) and value.shape == again.shape and bool(torch.equal(value, again))
     return Family(
         type(inner).__name__.lstrip("_"),
         tuple(fn.event_shape),
-        _innermost_constraint(support),
+        support_of(fn),
         parameters,
         tuple(learned),
         isinstance(inner, ImproperUniform),
         point,
         isinstance(inner, Unit),
     )
-
-
-def _innermost_constraint(support: Any) -> Any:
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    return support

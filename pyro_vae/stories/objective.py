@@ -24,11 +24,6 @@ _ESTIMATED = {
     "Trace_ELBO": "every term, the KL too, is estimated at draws from the guide",
 }
 
-_GRADIENTS = {
-    "stl": "the guide's gradient leaves out the score of q (sticking the landing)",
-    "dreg": "the guide's gradient is doubly reparametrised: without the score of q, and unbiased",
-}
-
 
 @dataclass(frozen=True)
 class Objective:
@@ -131,13 +126,11 @@ def _read(objective: Any, bounds: list[_Bound]) -> _Reading:
         formulas = [[f"{b.left} = {objective.formula('', ())}", _weight(b, apart=True)] for b in bounds]
         proper = objective.alpha >= 0
         above = "" if proper else "of a negative order: it may lie above what it is an estimate of"
-        notes = [weighed, _GRADIENTS.get(objective.gradient, ""), above]
-        return _Reading(formulas, False, proper, notes, "inside w: how the guide proposes it plays no part")
+        return _Reading(formulas, False, proper, [weighed, *objective.notes, above], objective.summed)
     if hasattr(objective, "formula"):
         formulas = [[f"{b.left} = {objective.formula(b.terms.reconstruction, b.terms.divergences)}"] for b in bounds]
-        floor = "below its allowance of free bits a KL costs nothing more and has no gradient"
         free = bool(getattr(objective, "free_bits", 0))
-        return _Reading(formulas, False, not free, [floor if free else "", averaged])
+        return _Reading(formulas, False, not free, [*getattr(objective, "notes", ()), averaged])
     if known := next((kind for kind in kinds if kind in _ESTIMATED), None):
         formulas = [[f"{b.left} = {b.terms.formula()}"] for b in bounds]
         return _Reading(formulas, False, True, [_ESTIMATED[known], averaged])

@@ -131,7 +131,8 @@ def space(support: Any, shape: Shape) -> str | None:
     elif name == "_IntegerGreaterThan":
         base = r"\mathbb{N}"
     elif name == "_OneHot":
-        return rf"\{{e_1, \ldots, e_{{{shape[-1]}}}\}}"
+        base = rf"\{{e_1, \ldots, e_{{{shape[-1]}}}\}}"
+        power = r" \times ".join(map(str, shape[:-1]))
     elif name == "_Simplex":
         return rf"\Delta^{{{shape[-1] - 1}}}"
     else:

@@ -182,6 +182,8 @@ class Terms:
             return f"no bound on {self.density}: without a proper prior the model has no {density}"
         if self.points:
             return f"no bound on {self.density}: the guide is a point, its entropy is minus infinity and left out"
+        if any(getattr(site.part, "relaxed", False) for site in self.structure.guide.values()):
+            return f"no bound on {self.density}: training relaxes a discrete code to values that the prior never has"
         if any(not getattr(site.part, "has_density", True) for site in self.structure.observed):
             return f"no bound on {self.density}: the likelihood is no density of the data"
         return ""

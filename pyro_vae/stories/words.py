@@ -102,8 +102,7 @@ def _sentence(site: Site, structure: Structure, in_model: bool, alone: bool) -> 
     if site.family.factor:
         return f"add the term {name}({_names(site.parents)}) to the log-density"
     per_datum = any(plate.over_data for plate in site.plates)
-    vector = len(site.family.event_shape) == 1 and not getattr(site.family.support, "is_discrete", False)
-    whose = "its code " if in_model and not site.observed and per_datum and vector else ""
+    whose = "its code " if in_model and not site.observed and per_datum and site.family.event_shape else ""
     family = family_words(site, in_model)
     if site.family.improper:
         text = f"let {whose}{name} be {family}"
@@ -142,7 +141,7 @@ def family_words(site: Site, in_model: bool) -> str:
     if in_model and not site.observed:
         # a likelihood's family that describes a code
         words = re.sub(r", for each of (\d+) values,? ", r" in \1 dimensions ", words)
-    return re.sub(r"\b1 (dimension|component|level|normal|transformation|value)s\b", r"1 \1", words)
+    return re.sub(r"\b1 (bit|component|dimension|level|normal|transformation|value|variable)s\b", r"1 \1", words)
 
 
 def _described(site: Site) -> str:

@@ -45,9 +45,10 @@ class Batches:
         self.transform = transform
         self.labelled_batch_size = labelled_batch_size
         everything = torch.arange(len(x))
+        known = torch.ones(len(x), dtype=torch.bool) if y is None else labelled(y).cpu()
+        self._mixed = bool(known.any() and not known.all())
         self._passed, self._repeated = everything, everything[:0]
         if labelled_batch_size is not None and y is not None:
-            known = labelled(y).cpu()
             self._passed, self._repeated = everything[~known], everything[known]
             self.labelled_batch_size = min(labelled_batch_size, len(self._repeated))
         self.batch_size = min(batch_size, len(self._passed))
@@ -59,6 +60,12 @@ class Batches:
     def data_per_epoch(self) -> int:
         """How many data the batches of an epoch have together."""
         return len(self._passed) + len(self) * (self.labelled_batch_size or 0)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all batches have the same number of data with labels, and of data without."""
+        fixed = not self._mixed or self.labelled_batch_size is not None
+        return fixed and len(self._passed) % len(self) == 0
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         """The batches of an epoch, counted from 1."""

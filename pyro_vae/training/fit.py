@@ -13,6 +13,7 @@ from torch import Tensor
 from pyro_vae.data import Split, as_split
 from pyro_vae.errors import ConfigurationError, DataError, check_choice, check_positive
 from pyro_vae.objectives.schedules import Constant, Cosine, Schedule, as_schedule
+from pyro_vae.training.compilation import as_compile
 from pyro_vae.training.history import History
 from pyro_vae.training.optimiser import adam
 from pyro_vae.training.run import Run, Settings
@@ -38,6 +39,7 @@ def fit(
     seed: int = 0,
     device: str | torch.device = "auto",
     precision: str = "float32",
+    compile: bool | str = "auto",
     patience: int | None = None,
     monitor: str | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -76,6 +78,11 @@ def fit(
         device: ``"auto"`` (CUDA where there is one), or any torch device.
         precision: ``"float32"``, or ``"bf16"``: networks (those inside flows too) run in bfloat16, densities in full
             precision.
+        compile: ``True`` runs the programs once and makes machine code of the whole step
+            (:class:`pyro_vae.objectives.Compiled`), which takes 10 seconds to a minute, less the next time, and needs a
+            C++ compiler on a CPU; ``"auto"`` does so for 10,000 steps or more, where there is one.  The random numbers
+            are the same, and results but for their last digits, in which a compiled run that was resumed may differ
+            from one that was not.
         patience: stop when the validation ELBO (the training ELBO without validation data) has not risen for so many
             epochs, and go back to the best weights.
         monitor: the quantity of the history that ``patience`` and ``best.pt`` follow in place of the ELBO, such as
@@ -83,8 +90,9 @@ def fit(
         folder: where to write ``last.pt`` and ``best.pt`` (each loads with :func:`pyro_vae.load`) and
             ``history.csv``, after each epoch.
         resume: continue the run in ``folder`` from its ``last.pt``, if there is one.  On the CPU the resumed run ends
-            with the same weights, bit for bit, as one that was never interrupted.  (The default ``lr_schedule``
-            stretches with ``epochs``: a run prolonged beyond its first number of epochs is another run.)
+            with the same weights, bit for bit, as one that was never interrupted, unless it is compiled.  (The default
+            ``lr_schedule`` stretches with ``epochs``: a run prolonged beyond its first number of epochs is another
+            run.)
         tensorboard: also write TensorBoard events to ``folder`` (needs the ``tensorboard`` extra).
         progress: show a progress bar; ``"auto"`` shows it on terminals.
 
@@ -124,6 +132,7 @@ def fit(
         transform=transform,
         seed=seed,
         precision=check_choice("precision", precision, ["float32", "bf16"]),
+        compile=as_compile(compile),
         patience=None if patience is None else check_positive("patience", patience),
         tensorboard=tensorboard,
         progress=progress,

@@ -44,13 +44,19 @@ class JointOptim(PyroOptim):
         self.batch = 1
 
     def __call__(self, params: Iterable[Tensor], *args: Any, **kwargs: Any) -> None:
-        """Take a step; SVI names the parameters that it saw, and zeroes their gradients afterwards."""
+        """Take a step, and forget the gradients; SVI names the parameters that it saw, but here all are known."""
+        for parameter in self.parameters:
+            if parameter.grad is None and parameter in self.torch_optimiser.state:
+                # one that plays no part in this step has a gradient of zero, and momentum
+                parameter.grad = torch.zeros_like(parameter)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if self.batch != 1:
             torch._foreach_mul_(gradients, 1.0 / self.batch)
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
         self.torch_optimiser.step()
+        for parameter in self.parameters:
+            parameter.grad = None  # nothing to fill with zeros, and nothing to add the next one to
 
     def set_lr(self, lr: float) -> None:
         """Set the learning rate of all parameters."""

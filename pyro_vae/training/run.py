@@ -32,9 +32,11 @@ from pyro_vae.program import labelled
 from pyro_vae.randomness import seeded
 from pyro_vae.training.batches import Batches
 from pyro_vae.training.checkpoint import checkpoint_to_resume
+from pyro_vae.training.compilation import compiled
 from pyro_vae.training.diagnosis import find_culprit
 from pyro_vae.training.history import History
 from pyro_vae.training.optimiser import JointOptim
+from pyro_vae.training.registration import unregistered
 from pyro_vae.training.tensorboard import TensorBoard
 from pyro_vae.variants.base import Variant
 
@@ -56,6 +58,7 @@ class Settings:
     patience: int | None
     tensorboard: bool
     progress: bool | str
+    compile: bool | str = "auto"
     labelled_batch_size: int | str | None = "auto"
     monitor: str | None = None
     warmup: int = 0
@@ -150,6 +153,9 @@ class Run:
             self._attach()
             variant.train()
             start = self._restore() if self.saved else 0
+            self.objective = compiled(
+                variant.objective, settings.compile, self.batches, settings.epochs, begun=start > 0
+            )
             variant.unfinish()  # what an earlier run made of the weights does not belong to those to come
             if start:
                 # the first step was checked when the run began; checking another would take its densities in another
@@ -158,7 +164,9 @@ class Run:
             try:
                 stopped = self.stopper is not None and self.stopper.counter >= self.stopper.patience
                 if start < settings.epochs and not stopped:
-                    self.engine.run(self._stream(start + 1), max_epochs=settings.epochs, epoch_length=len(self.batches))
+                    steps = self._stream(start + 1)
+                    with unregistered(variant, variant.objective):
+                        self.engine.run(steps, max_epochs=settings.epochs, epoch_length=len(self.batches))
             finally:
                 variant.eval()
                 variant.anneal(float("inf"))

@@ -4,6 +4,7 @@ from pyro_vae.variants.autoencoder import Autoencoder
 from pyro_vae.variants.base import Variant, load
 from pyro_vae.variants.conditional import ConditionalVAE
 from pyro_vae.variants.discriminative import Discriminative
+from pyro_vae.variants.hierarchical import HierarchicalVAE
 from pyro_vae.variants.m1 import M1
 from pyro_vae.variants.prediction_constrained import ConsistencyConstrainedVAE, PredictionConstrainedVAE
 from pyro_vae.variants.semi_supervised import M2, SemiSupervisedVAE
@@ -20,6 +21,7 @@ __all__ = [
     "ConditionalVAE",
     "ConsistencyConstrainedVAE",
     "Discriminative",
+    "HierarchicalVAE",
     "PredictionConstrainedVAE",
     "SemiSupervisedVAE",
     "StructuredOutputVAE",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+from pyro.distributions import TorchDistribution
 from torch import Tensor
+from torch.distributions import constraints
 
 from pyro_vae.errors import ConfigurationError
 from pyro_vae.networks import MLP, Network
-from pyro_vae.parts import Part, check_distribution, in_evaluation
+from pyro_vae.parts import Part, check_distribution, in_evaluation, support_of
 from pyro_vae.posteriors import Normal, Posterior
 
-__all__ = ["assembling", "check_kinds", "check_part", "chosen"]
+__all__ = ["assembling", "check_kinds", "check_part", "check_proposes", "chosen"]
 
 
 def chosen(
@@ -62,7 +65,7 @@ def assembling(*parts: Any) -> Iterator[None]:
 
 
 @torch.no_grad()
-def check_part(what: str, part: Part, event: tuple[int, ...], *inputs: Tensor) -> None:
+def check_part(what: str, part: Part, event: tuple[int, ...], *inputs: Tensor) -> TorchDistribution:
     """Ask a part once for its distribution, so that one that is wrong is named where it was given.
 
     Args:
@@ -71,8 +74,63 @@ def check_part(what: str, part: Part, event: tuple[int, ...], *inputs: Tensor) -
         event: event shape that its distribution must have.
         inputs: two of each, (2, \\*shape).
 
+    Returns:
+        The distribution.
+
     Raises:
         ConfigurationError: when the distribution has other shapes.
     """
     with in_evaluation(part):
-        check_distribution(f"{what} {part!r}", part(*inputs), event, (2,) if inputs else ())
+        made = part(*inputs)
+    check_distribution(f"{what} {part!r}", made, event, (2,) if inputs else ())
+    return made
+
+
+_WORDS = {
+    type(constraints.real): "real numbers",
+    type(constraints.boolean): "bits, 0 or 1",
+    type(constraints.one_hot): "one-hot vectors",
+}
+_POSTERIORS = {
+    type(constraints.real): "posteriors.Normal()",
+    type(constraints.boolean): "posteriors.Bernoulli()",
+    type(constraints.one_hot): "posteriors.Categorical()",
+}
+
+
+def _within(inner: constraints.Constraint, outer: constraints.Constraint) -> bool:
+    """Whether one set lies in another, as far as intervals and sets of the same kind go."""
+    if type(inner) is type(outer):
+        return True
+    if inner.is_discrete or outer.is_discrete:
+        return False
+    (low, high), (lowest, highest) = (
+        (float(getattr(each, "lower_bound", -math.inf)), float(getattr(each, "upper_bound", math.inf)))
+        for each in (inner, outer)
+    )
+    bounded = isinstance(outer, type(constraints.real)) or (lowest, highest) != (-math.inf, math.inf)
+    return bounded and lowest <= low and high <= highest
+
+
+def check_proposes(posterior: Part, q: TorchDistribution, prior: Part, p: TorchDistribution) -> None:
+    """Check that the values which a posterior proposes are such as the prior has.
+
+    Where they are not, log p(z) is of values that p never has, and a bound made with it bounds nothing.
+
+    Args:
+        posterior: the part.
+        q: its distribution.
+        prior: the part.
+        p: its distribution.
+
+    Raises:
+        ConfigurationError: when they are of another kind.
+    """
+    wanted, got = support_of(p), support_of(q)
+    if wanted is None or got is None or _within(got, wanted):
+        return
+    named = [_WORDS.get(type(support), f"values in {support}") for support in (got, wanted)]
+    remedy = _POSTERIORS.get(type(wanted), "a posterior over the same values")
+    raise ConfigurationError(
+        f"posterior {posterior!r} proposes {named[0]}, and the codes of prior {prior!r} are {named[1]}; use {remedy}"
+    )

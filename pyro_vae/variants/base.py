@@ -6,6 +6,7 @@ import contextlib
 import copy
 import itertools
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -26,8 +27,10 @@ from pyro_vae.labels import Label
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.objectives import ELBO, Schedule
 from pyro_vae.objectives.schedules import as_schedule
-from pyro_vae.parts import in_evaluation
+from pyro_vae.parts import Shape, in_evaluation, support_of
+from pyro_vae.posteriors import Posterior
 from pyro_vae.program import Program, labelled
+from pyro_vae.randomness import seeded
 from pyro_vae.variants.inputs import Inputs
 
 __all__ = ["Variant", "load"]
@@ -95,6 +98,14 @@ class Variant(Inputs):
         self.schedules: dict[str, Schedule] = {}
         self.weigh(**(weights or {}))
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
+        self._connect_objective()
+
+    def _connect_objective(self) -> None:
+        """Keep what the objective trains or remembers beside the programs, such as a baseline of its gradients."""
+        connect = getattr(self.objective, "connect", None)  # Pyro's own have none
+        self.auxiliary: torch.nn.Module | None = None
+        if connect is not None and hasattr(self.model, "likelihood"):  # programs of the user's own need not have one
+            self.auxiliary = connect(self.shape, self.likelihood.as_input if self.explains_data else None)
 
     # -- what it is made of
 
@@ -104,9 +115,28 @@ class Variant(Inputs):
         return self.model.likelihood  # type: ignore[return-value]
 
     @property
+    def code_shape(self) -> Shape:
+        """Event shape of a code: (D,), and (D, K) for one-hot codes."""
+        return self.model.prior.shape  # type: ignore[union-attr, return-value]
+
+    @property
     def latent_size(self) -> int:
         """Number of latent dimensions."""
-        return self.model.prior.size  # type: ignore[union-attr, return-value]
+        return self.code_shape[0]
+
+    @property
+    def discrete_code(self) -> bool:
+        """Whether codes take separate values, with nothing between two of them."""
+        arguments = next(iter(self.examples(1).values()))
+        with torch.no_grad(), evaluating(self), seeded(0, self.device):
+            site: Any = poutine.trace(self.guide).get_trace(*arguments).nodes[self.code]
+        support = support_of(site["fn"])
+        return support is not None and support.is_discrete
+
+    @property
+    def values_at_once(self) -> int:
+        """How many codes of each datum the networks see at once: more than one where the guide sums over codes."""
+        return math.prod(part.values_at_once for part in self.guide.modules() if isinstance(part, Posterior))
 
     @property
     def generates_from_label(self) -> bool:
@@ -173,21 +203,22 @@ class Variant(Inputs):
         return site["fn"]
 
     def decode(self, z: Any, y: Any = None) -> TorchDistribution:
-        """p(x | z), or p(x | z, y), for codes (\\*batch, D): a distribution.
+        """p(x | z), or p(x | z, y), for codes (\\*batch, \\*code_shape): a distribution.
 
         Args:
             z: codes.
             y: labels (\\*batch, \\*label), or one for all, in variants whose likelihood depends on them.
 
         Raises:
-            DataError: when the codes do not have D dimensions, or for labels that are missing or not wanted.
+            DataError: when the codes have another shape, or for labels that are missing or not wanted.
         """
         self._check_code()
         z = torch.as_tensor(z, device=self.device).to(self.dtype)
-        if not z.dim() or z.shape[-1] != self.latent_size:
-            raise DataError(f"z: codes of shape {tuple(z.shape)}, wanted (..., {self.latent_size})")
+        batch = z.shape[: max(0, z.dim() - len(self.code_shape))]
+        if z.shape != (*batch, *self.code_shape):
+            raise DataError(f"z: codes of shape {tuple(z.shape)}, wanted (..., {', '.join(map(str, self.code_shape))})")
         with torch.no_grad(), evaluating(self):
-            return self.likelihood(z, *self._decoded_with(z.shape[:-1], y))
+            return self.likelihood(z, *self._decoded_with(batch, y))
 
     def code_prior(self) -> TorchDistribution:
         """p(z) of the codes that :meth:`decode` takes, with no batch shape.
@@ -208,8 +239,8 @@ class Variant(Inputs):
         Args:
             x: data (N, \\*shape).
             y: labels, in variants that have them; one that is missing is replaced by its prediction.
-            mean: E[x | z] at the mean of q(z | x) (one draw of z where the mean has no closed form); with
-                ``False`` draw both z and x.
+            mean: E[x | z] at the mean of q(z | x), and of a discrete code at its most probable value (one draw of z
+                where that has no closed form); with ``False`` draw both z and x.
 
         Raises:
             DataError: when the data do not fit.
@@ -218,7 +249,7 @@ class Variant(Inputs):
         x, y = self.batch(x, y)
         y = self.completed(x, y)
         q = self.encode(x, y)
-        likelihood = self.decode(representative(q) if mean else q.sample(), y if self.decodes_label else None)
+        likelihood = self.decode(point_estimate(q) if mean else q.sample(), y if self.decodes_label else None)
         return likelihood.mean if mean else likelihood.sample()
 
     def predict(self, x: Any, *, num_samples: int = 100) -> TorchDistribution:
@@ -370,6 +401,17 @@ def representative(distribution: TorchDistribution) -> Tensor:
     """The mean, or a draw where it has no closed form."""
     try:
         return distribution.mean
+    except (NotImplementedError, AttributeError):
+        return distribution.sample()
+
+
+def point_estimate(distribution: TorchDistribution) -> Tensor:
+    """The one value to decode: the mean, or the mode of a discrete distribution, whose mean is none of its values."""
+    support = support_of(distribution)
+    if support is None or not support.is_discrete:
+        return representative(distribution)
+    try:
+        return distribution.mode
     except (NotImplementedError, AttributeError):
         return distribution.sample()
 

@@ -13,7 +13,7 @@ from pyro_vae.networks import Network
 from pyro_vae.objectives import Schedule
 from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
-from pyro_vae.variants.assembly import assembling, check_kinds, check_part, chosen
+from pyro_vae.variants.assembly import assembling, check_kinds, check_part, check_proposes, chosen
 from pyro_vae.variants.base import Variant
 
 __all__ = ["ConditionalVAE"]
@@ -108,6 +108,7 @@ def connect_style(
     )
     likelihood.connect(decoder, prior.shape, label.input_shape, prepare=[None, label.as_input])
     x, y, z = torch.zeros(2, *likelihood.shape), label.example(2), torch.zeros(2, *prior.shape)
-    check_part("prior", prior, prior.shape)
-    check_part("posterior", posterior, prior.shape, x, y)
+    p = check_part("prior", prior, prior.shape)
+    q = check_part("posterior", posterior, prior.shape, x, y)
+    check_proposes(posterior, q, prior, p)
     check_part("likelihood", likelihood, likelihood.shape, z, y)

@@ -68,9 +68,9 @@ class Discriminative(GivenData):
         self._given(input_shape)
 
     @property
-    def latent_size(self) -> int:
-        """0: nothing is latent."""
-        return 0
+    def code_shape(self) -> Shape:
+        """(0,): nothing is latent."""
+        return (0,)
 
     def predict(self, x: Any, *, num_samples: int = 100) -> TorchDistribution:
         """p(y | x) for data (N, \\*shape).

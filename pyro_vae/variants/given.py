@@ -32,6 +32,11 @@ class GivenData(Variant):
         self.input_shape = shape
         if not isinstance(self._arguments.get("shape", 0), int):
             self._arguments["shape"] = shape  # a list from a file prints like a tuple
+        self._connect_objective()
+
+    def _connect_objective(self) -> None:
+        if hasattr(self, "input_shape"):  # not before it is known what data look like
+            super()._connect_objective()
 
     @property
     def shape(self) -> Shape:

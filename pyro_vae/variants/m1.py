@@ -16,6 +16,7 @@ from pyro_vae.labels import Categorical
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import Network
 from pyro_vae.objectives import Schedule
+from pyro_vae.parts import numel
 from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.program import labelled
@@ -72,7 +73,7 @@ class M1(VAE):
         self.codes = codes
         self._fitted: Any = None
         # of the data with labels: what the classifier is fitted to
-        self.register_buffer("labelled_codes", torch.zeros(0, prior.size))
+        self.register_buffer("labelled_codes", torch.zeros(0, numel(prior.shape)))
         self.register_buffer("known_labels", torch.zeros(0, dtype=torch.long))
 
     def completed(self, x: Tensor, y: Tensor | None) -> Tensor | None:
@@ -87,7 +88,7 @@ class M1(VAE):
         known = self._known(y)
         assert y is not None
         q = self.encode(x[known])
-        self.labelled_codes = representative(q) if self.codes == "mean" else q.sample()
+        self.labelled_codes = (representative(q) if self.codes == "mean" else q.sample()).flatten(1)
         self.known_labels = y[known]
         self._fitted = None
 
@@ -138,7 +139,7 @@ class M1(VAE):
             )
         q = self.encode(x)
         z = representative(q)[None] if self.codes == "mean" else q.sample((num_samples,))
-        flat = self._fitted.predict_proba(z.flatten(0, 1).cpu().numpy())
+        flat = self._fitted.predict_proba(z.flatten(2).flatten(0, 1).cpu().numpy())
         probs = torch.zeros(len(flat), self.label.classes, dtype=self.dtype)
         # classes of which no label is known have no column
         probs[:, torch.as_tensor(self._fitted.classes_)] = torch.as_tensor(flat, dtype=self.dtype)

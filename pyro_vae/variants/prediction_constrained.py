@@ -11,6 +11,7 @@ from pyro.infer.elbo import ELBO as PyroELBO
 from torch import Tensor
 
 from pyro_vae import guides, models
+from pyro_vae.errors import ConfigurationError
 from pyro_vae.labels import Categorical, Label
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Network
@@ -18,7 +19,7 @@ from pyro_vae.objectives import Schedule
 from pyro_vae.objectives.schedules import as_schedule
 from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
-from pyro_vae.variants.assembly import assembling, check_kinds, check_part, chosen
+from pyro_vae.variants.assembly import assembling, check_kinds, check_part, check_proposes, chosen
 from pyro_vae.variants.base import Variant, evaluating
 
 __all__ = ["ConsistencyConstrainedVAE", "PredictionConstrainedVAE"]
@@ -94,8 +95,9 @@ class PredictionConstrainedVAE(Variant):
             predictor = label.predictor()
             predictor.connect(classifier, prior.shape)
             x, z = torch.zeros(2, *likelihood.shape), torch.zeros(2, *prior.shape)
-            check_part("prior", prior, prior.shape)
-            check_part("posterior", posterior, prior.shape, x)
+            p = check_part("prior", prior, prior.shape)
+            q = check_part("posterior", posterior, prior.shape, x)
+            check_proposes(posterior, q, prior, p)
             check_part("likelihood", likelihood, likelihood.shape, z)
             check_part("classifier", predictor, label.shape, z)
             super().__init__(
@@ -174,7 +176,18 @@ class ConsistencyConstrainedVAE(PredictionConstrainedVAE):
             "consistency": as_schedule(consistency, "consistency"),
             "aggregate": as_schedule(aggregate, "aggregate"),
         }
-        super().__init__(label, prior, likelihood, posterior, encoder, decoder, classifier, multiplier, beta, objective)
+        posterior, encoder, decoder = chosen(posterior, encoder, decoder)
+        check_kinds(prior=(prior, Prior), likelihood=(likelihood, Likelihood))
+        with assembling(label, prior, likelihood, posterior):
+            super().__init__(
+                label, prior, likelihood, posterior, encoder, decoder, classifier, multiplier, beta, objective
+            )
+            q = check_part("posterior", posterior, prior.shape, torch.zeros(2, *likelihood.shape))
+            if not q.has_rsample:
+                raise ConfigurationError(
+                    f"posterior {posterior!r} has no draws that gradients pass through, and a datum that is decoded "
+                    f"and encoded again needs one; give it gradient='straight_through'"
+                )
         self.guide = guides.ConsistencyConstrainedVAE(
             self.guide.posterior,
             likelihood,

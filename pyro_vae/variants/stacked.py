@@ -10,6 +10,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from pyro.infer.elbo import ELBO as PyroELBO
 from torch import Tensor
+from torch.distributions import constraints
 
 from pyro_vae import guides, likelihoods, models
 from pyro_vae.errors import ConfigurationError, DataError
@@ -18,6 +19,7 @@ from pyro_vae.labels.base import equal_mixture
 from pyro_vae.networks import Network
 from pyro_vae.objectives import Schedule
 from pyro_vae.objectives.schedules import as_schedule
+from pyro_vae.parts import Shape, support_of
 from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.program import labelled
@@ -82,6 +84,9 @@ class M1M2(Variant):
         # together, because the encoder prepares its input as the likelihood says
         likelihood, bottom = copy.deepcopy((m1.likelihood, m1.guide.posterior))  # type: ignore[union-attr]
         middle = likelihoods.Normal(m1.latent_size, scale="predicted")
+        codes = check_part("m1", bottom, m1.code_shape, torch.zeros(2, *likelihood.shape))
+        if not isinstance(support_of(codes), type(constraints.real)):
+            raise ConfigurationError(f"M1M2 explains codes that are real numbers, and those of {bottom!r} are discrete")
         with assembling(label, prior, posterior):
             label.meet(drawn=True)
             connect_style(label, prior, middle, posterior, encoder, decoder)
@@ -108,9 +113,9 @@ class M1M2(Variant):
         return True
 
     @property
-    def latent_size(self) -> int:
-        """Number of dimensions of z1."""
-        return self.model.middle.shape[0]  # type: ignore[union-attr, index]
+    def code_shape(self) -> Shape:
+        """Event shape of z1."""
+        return self.model.middle.shape  # type: ignore[union-attr, return-value]
 
     def train(self, mode: bool = True) -> M1M2:
         super().train(mode)

@@ -18,7 +18,7 @@ from pyro_vae.objectives import Schedule
 from pyro_vae.parts import Shape, as_shape
 from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import ConditionalNormal
-from pyro_vae.variants.assembly import assembling, check_kinds, check_part, chosen
+from pyro_vae.variants.assembly import assembling, check_kinds, check_part, check_proposes, chosen
 from pyro_vae.variants.base import evaluating
 from pyro_vae.variants.given import GivenData
 
@@ -82,8 +82,9 @@ class StructuredOutputVAE(GivenData):
             posterior.connect(encoder, likelihood.shape, given, shape=code, prepare=[likelihood.as_input])
             likelihood.connect(decoder, code, given)
             x, y, z = torch.zeros(2, *given), torch.zeros(2, *likelihood.shape), torch.zeros(2, *code)
-            check_part("prior", prior, code, x)
-            check_part("posterior", posterior, code, y, x)
+            p = check_part("prior", prior, code, x)
+            q = check_part("posterior", posterior, code, y, x)
+            check_proposes(posterior, q, prior, p)
             check_part("likelihood", likelihood, likelihood.shape, z, x)
             super().__init__(
                 models.StructuredOutputVAE(prior, likelihood),

@@ -11,7 +11,7 @@ from pyro_vae.networks import Network
 from pyro_vae.objectives import Schedule
 from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
-from pyro_vae.variants.assembly import assembling, check_kinds, check_part, chosen
+from pyro_vae.variants.assembly import assembling, check_kinds, check_part, check_proposes, chosen
 from pyro_vae.variants.base import Variant
 
 __all__ = ["VAE"]
@@ -68,7 +68,8 @@ class VAE(Variant):
             prior.meet(posterior, likelihood.shape)
             posterior.connect(encoder, likelihood.shape, shape=prior.shape, prepare=[likelihood.as_input])
             likelihood.connect(decoder, prior.shape)
-            check_part("prior", prior, prior.shape)
-            check_part("posterior", posterior, prior.shape, torch.zeros(2, *likelihood.shape))
+            p = check_part("prior", prior, prior.shape)
+            q = check_part("posterior", posterior, prior.shape, torch.zeros(2, *likelihood.shape))
+            check_proposes(posterior, q, prior, p)
             check_part("likelihood", likelihood, likelihood.shape, torch.zeros(2, *prior.shape))
             super().__init__(models.VAE(prior, likelihood), guides.VAE(posterior), beta=beta, objective=objective)

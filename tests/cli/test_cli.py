@@ -244,6 +244,17 @@ def test_objectives_and_schedules_are_parts_too(here, capsys):
     assert variant.beta(1.5) == 0.5
 
 
+def test_objectives_that_pyro_has_too_are_ours_by_their_short_names(here, capsys):
+    for words in (["--objective=ReweightedWakeSleep"], ["--objective", "ReweightedWakeSleep"]):
+        assert main(["fit", "VAE", *SMALL, *words, "--objective.phi=both", "--folder=run"]) == 0
+        assert repr(pv.load("run/best.pt").objective) == "ReweightedWakeSleep(phi='both')"
+        for file in Path("run").iterdir():
+            file.unlink()
+    learned = ["--objective.baseline=LearnedBaseline", "--objective.baseline.network=MLP"]
+    assert main(["fit", "VAE", *SMALL, "--objective=ScoreFunction", *learned, "--folder=run"]) == 0
+    assert isinstance(pv.load("run/best.pt").objective.baseline, pv.objectives.LearnedBaseline)
+
+
 # -- what is done with a run
 
 

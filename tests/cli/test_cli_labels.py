@@ -169,7 +169,7 @@ def test_list_names_one_kind(capsys, monkeypatch):
     assert main(["list", "priors"]) == 0
     text = capsys.readouterr().out
     assert "Vamp" in text
-    assert "Bernoulli" not in text
+    assert "ContinuousBernoulli" not in text
     assert main(["list", "variants"]) == 0
     assert "ConsistencyConstrainedVAE" in capsys.readouterr().out
     assert main(["list", "objectives"]) == 0

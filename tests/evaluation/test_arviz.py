@@ -64,7 +64,10 @@ def test_every_variant_has_the_groups_that_make_sense_with_named_dimensions_and_
         front = () if group.endswith("data") else ("chain", "draw")
         for site, variable in idata[group].data_vars.items():
             if site in NAMES and group != "log_likelihood":
-                assert variable.dims == (*front, "datum", *NAMES[site])
+                named = NAMES[site]
+                if len(variable.dims) > len(front) + 1 + len(named):  # one-hot codes
+                    named = (*named, f"{named[0]}_class")
+                assert variable.dims == (*front, "datum", *named)
                 assert variable.shape[len(front)] == N
     explained = "x" if variant.explains_data else "y"
     for site, value in {"x": x, "y": y}.items():

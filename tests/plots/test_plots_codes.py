@@ -175,7 +175,7 @@ def test_a_kl_that_does_not_factorise_is_shown_whole(prior, posterior):
     vae = make(prior=prior, posterior=posterior)
     figure = plots.kl(vae, X)
     (bar,) = figure.axes[0].patches
-    assert "do not both factorise" in figure.axes[0].texts[0].get_text()
+    assert "does not come dimension by dimension" in figure.axes[0].texts[0].get_text()
     expected = evaluation.elbo(vae, X, num_samples=2000).kl.mean().item()
     assert bar.get_width() == pytest.approx(expected, abs=0.1 + 0.1 * abs(expected))
 

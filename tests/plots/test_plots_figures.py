@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 
 import pyro_vae as pv
 from pyro_vae import likelihoods, plots, priors
-from pyro_vae.plots.style import CLASSES, class_colours
+from pyro_vae.plots.style import CLASSES, FIRST, SECOND, class_colours
 
 
 def make(shape=(1, 6, 5), size=2, prior=None):
@@ -49,6 +49,15 @@ def test_every_plot_shows_itself_and_leaves_no_trace(shape):
     if "matplotlib.pyplot" in sys.modules:
         assert not sys.modules["matplotlib.pyplot"].get_fignums()
     assert not vae.training or vae.train()
+
+
+def test_what_a_user_draws_on_a_figure_has_the_style():
+    before = dict(matplotlib.rcParams)
+    axes = plots.Figure(4, 3, "mine").subplots()
+    (first,), (second,) = axes.plot([1, 2]), axes.plot([2, 1])
+    assert not axes.spines["top"].get_visible()
+    assert [to_rgb(line.get_color()) for line in (first, second)] == [to_rgb(FIRST), to_rgb(SECOND)]
+    assert dict(matplotlib.rcParams) == before
 
 
 def test_only_samples_move_the_random_state():

@@ -85,11 +85,12 @@ def written(digits, tmp_path_factory):
 def test_the_page_is_whole(written):
     page = Page(written)
     wanted = (
-        "numbers story ledger training samples reconstructions interpolation latent manifold histograms kl data making"
+        "numbers story ledger training samples reconstructions interpolation latent manifold histograms kl active "
+        "aggregate guide replicated data making"
     )
     assert list(page.sections) == wanted.split()
     assert [link for link in page.links if link.startswith("#")] == [f"#{name}" for name in page.sections]
-    assert len(page.images) == 8
+    assert len(page.images) == 13
     for section, image in page.images:
         assert image["alt"], section
         assert int(image["width"]) > 100
@@ -134,6 +135,9 @@ def test_an_autoencoder_says_why_there_are_no_samples(digits, tmp_path):
     assert "There is no p(z) to draw from" in page.sections["samples"]
     assert {"reconstructions", "interpolation", "latent", "traversal", "histograms"} <= drawn
     assert "log p(x) cannot be estimated" in page.sections["numbers"]
+    assert "There is no p(z) to draw from" in page.sections["aggregate"]
+    assert "have no density" in page.sections["guide"]
+    assert {"active", "replicated"} <= drawn
     assert "KL" not in page.sections["numbers"].replace("no KL", "")
 
 
@@ -212,6 +216,6 @@ def test_a_browser_shows_every_picture(written, tmp_path, width):
     told = json.loads(found[1])
     assert told["width"] == width
     assert told["overflow"] <= 0
-    assert len(told["sizes"]) == 8
+    assert len(told["sizes"]) == 13
     assert all(size > 0 for sizes in told["sizes"] for size in sizes)
-    assert told["contents"] == 13
+    assert told["contents"] == 17

@@ -13,7 +13,8 @@ DIGITS = data.load("digits")
 DIGITS = dataclasses.replace(DIGITS, train=data.labelled_subset(DIGITS.train, 100), test=DIGITS.test[:80])
 DIABETES = data.load("diabetes")
 HALVES = data.Split(*DIGITS.test.x.flatten(1).split(32, 1))
-CODES = ["reconstructions", "interpolation", "latent", "traversal", "histograms", "kl"]
+CHECKS = ["active", "aggregate", "guide", "replicated"]
+CODES = ["reconstructions", "interpolation", "latent", "traversal", "histograms", "kl", *CHECKS]
 
 
 def make(cls, label=None):
@@ -44,7 +45,7 @@ VARIANTS = {
             priors.ConditionalNormal(2), likelihoods.ContinuousBernoulli(32), 32, encoder=networks.MLP([16])
         ),
         HALVES,
-        ["predictions", "reconstructions", "latent", "histograms", "kl"],
+        ["predictions", "reconstructions", "latent", "histograms", "kl", "active", "guide", "replicated"],
     ),
 }
 

@@ -1,0 +1,200 @@
+"""The codes of data: what the guide says of each, and which of their dimensions say anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+
+from pyro_vae.errors import ConfigurationError, DataError, check_positive
+from pyro_vae.evaluation.coordinates import latent_dims
+from pyro_vae.evaluation.tables import aligned
+from pyro_vae.randomness import seeded
+from pyro_vae.variants.base import Variant, evaluating
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = [
+    "ActiveUnits",
+    "active_units",
+    "check_code_density",
+    "check_codes",
+    "encodings",
+    "mean_and_noise",
+    "prior_draws",
+    "variance_of_means",
+]
+
+_SHOWN = 16
+"""Up to so many dimensions are listed one by one."""
+
+
+@dataclass(frozen=True, eq=False)
+class ActiveUnits:
+    """How much the code of a datum depends on the datum, dimension by dimension.
+
+    Attributes:
+        dataset: ``variance`` (latent), Var_x(E_q[z_d | x]); of a one-hot code that of the class that varies most.
+        threshold: above which a dimension is called active.
+    """
+
+    dataset: xr.Dataset
+    threshold: float
+
+    @property
+    def active(self) -> np.ndarray:
+        """Which dimensions are active, (D,) booleans."""
+        return self.dataset["variance"].values > self.threshold
+
+    @property
+    def count(self) -> int:
+        """Number of active dimensions."""
+        return int(self.active.sum())
+
+    def __repr__(self) -> str:
+        variances = self.dataset["variance"].values
+        order = np.argsort(-variances, kind="stable")[:_SHOWN]
+        rows = [("dimension", "variance", ""), *((int(d), f"{variances[d]:.2g}", _word(self, d)) for d in order)]
+        left = len(variances) - len(order)
+        more = f"\n... and {left} whose variance is smaller" if left else ""
+        return (
+            f"{aligned(rows)}{more}\n{self.count} of {len(variances)} dimensions active: Var_x(E[z_d | x]) > "
+            f"{self.threshold:g}"
+        )
+
+
+def _word(found: ActiveUnits, d: int) -> str:
+    return "active" if found.active[d] else "idle"
+
+
+def active_units(
+    variant: Variant,
+    x: Any,
+    y: Any = None,
+    *,
+    threshold: float = 0.01,
+    num_samples: int = 100,
+    batch_size: int = 1000,
+    seed: int = 0,
+) -> ActiveUnits:
+    """How much each latent dimension moves with the datum: Var_x(E_q[z_d | x]), and which move at all.
+
+    A dimension whose posterior is the same for every datum says nothing, and the decoder has learned to do without
+    it.  The variances of a trained VAE fall into two groups with a wide gap between them, so that the threshold
+    hardly matters.  An active dimension need not be of use: this looks at the guide alone.
+
+    Args:
+        variant: any variant with codes.
+        x: data (N, \\*shape), or a split.
+        y: labels, in variants that have them; one that is missing is predicted.
+        threshold: a dimension is active where the variance is larger.
+        num_samples: draws per datum for E_q[z | x], where it has no closed form; what their noise adds to the
+            variance is subtracted.
+        batch_size: data encoded at once.
+        seed: of the draws; the random stream outside is left alone.
+
+    Raises:
+        ConfigurationError: in a variant without codes.
+        DataError: when the data do not fit.
+
+    Example:
+        >>> import pyro_vae as pv
+        >>> from pyro_vae import evaluation, likelihoods, priors
+        >>> vae = pv.VAE(priors.StandardNormal(8), likelihoods.Bernoulli(5))
+        >>> evaluation.active_units(vae, torch.zeros(20, 5)).count
+        0
+
+    References:
+        Burda, Grosse & Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5.2
+        (https://arxiv.org/abs/1509.00519)
+    """
+    import xarray as xr
+
+    check_positive("num_samples", max(num_samples, 2) if num_samples != 1 else 1)
+    x, y = variant.batch(x, y)
+    with torch.no_grad(), seeded(seed, variant.device):
+        variance = variance_of_means([mean_and_noise(q, num_samples) for _, q in encodings(variant, x, y, batch_size)])
+    variance = variance.reshape(variant.latent_size, -1).amax(1)
+    dims = latent_dims(variant.code, tuple(variance.shape))
+    return ActiveUnits(xr.Dataset({"variance": (dims, variance.cpu().numpy())}), threshold)
+
+
+def encodings(
+    variant: Variant, x: Tensor, y: Tensor | None, batch_size: int
+) -> Iterator[tuple[Tensor, TorchDistribution]]:
+    """q(z | x) of checked data, in batches: the numbers (B,) of the data, and a distribution with batch shape (B,).
+
+    Raises:
+        ConfigurationError: in a variant without codes.
+    """
+    check_positive("batch_size", batch_size)
+    for rows in torch.arange(len(x), device=x.device).split(batch_size):
+        yield rows, variant.encode(x[rows], None if y is None else y[rows])
+
+
+def mean_and_noise(q: TorchDistribution, num_samples: int) -> tuple[Tensor, Tensor]:
+    """Means (B, D) of q(z | x), and the variances of their errors: 0, unless they are averages over draws."""
+    try:
+        mean = q.mean.flatten(1)
+        return mean, torch.zeros_like(mean)
+    except (NotImplementedError, AttributeError):
+        draws = q.sample((num_samples,)).flatten(2)
+        return draws.mean(0), draws.var(0) / num_samples
+
+
+def variance_of_means(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Var_x(E[z_d | x]), (D,), from what :func:`mean_and_noise` gave for batches of data."""
+    means, noise = (torch.cat(of_all).double() for of_all in zip(*parts, strict=True))
+    return means.var(0, correction=0) - noise.mean(0)
+
+
+def prior_draws(variant: Variant, n: int) -> Tensor:
+    """Draws from p(z), (n, \\*code).
+
+    Raises:
+        ConfigurationError: when there is no p(z), or it cannot be drawn from.
+    """
+    with torch.no_grad(), evaluating(variant):
+        try:
+            prior = variant.code_prior()
+            # in pieces: a mixture draws from every component before it chooses one
+            return torch.cat([prior.sample((min(4000, n - start),)) for start in range(0, n, 4000)])
+        except NotImplementedError as error:
+            reason = str(error).splitlines()[0] if error.args else "the prior cannot be drawn from"
+            raise ConfigurationError(reason) from None
+
+
+def check_codes(variant: Variant) -> None:
+    """Check that data have codes at all.
+
+    Raises:
+        ConfigurationError: when they do not.
+    """
+    if not variant.has_code:
+        raise ConfigurationError(f"{type(variant).__name__} has no codes: nothing in it is latent")
+
+
+def check_code_density(variant: Variant, what: str) -> None:
+    """Check that data have codes, and that q(z | x) and p(z) have densities.
+
+    Args:
+        variant: any variant.
+        what: cannot be had without them, for the message.
+
+    Raises:
+        ConfigurationError: without codes.
+        DataError: naming the parts that have no density.
+    """
+    check_codes(variant)
+    parts = variant.guide.parts_without_density() + [
+        part for part in variant.model.parts_without_density() if part is not variant.likelihood
+    ]
+    if parts:
+        names = ", ".join(map(repr, parts))
+        raise DataError(f"{what} needs densities of q(z | x) and p(z): {names} {'have' if parts[1:] else 'has'} none")

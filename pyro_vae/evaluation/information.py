@@ -1,0 +1,185 @@
+"""What codes say about data: the rate of the ELBO, taken apart into information and misfit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+
+from pyro_vae.errors import DataError, check_positive
+from pyro_vae.evaluation.codes import check_code_density, encodings
+from pyro_vae.evaluation.tables import aligned
+from pyro_vae.objectives.kl import kl_exact
+from pyro_vae.randomness import seeded
+from pyro_vae.variants.base import Variant, evaluating
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["MutualInformation", "mutual_information"]
+
+_BATCH = 1000
+
+_TERMS = {
+    "rate": "rate, E KL(q(z | x) || p(z))",
+    "mutual_information": "mutual information, I_q(x; z)",
+    "marginal_kl": "marginal KL, KL(q(z) || p(z))",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class MutualInformation:
+    """The rate as the sum of what the code says about the datum and of what the prior gets wrong.
+
+    Attributes:
+        dataset: (datum) in nats: ``rate``, ``mutual_information``, ``marginal_kl``, whose means over data are meant,
+            with rate = mutual_information + marginal_kl; and ``upper_bound`` on the mutual information.
+    """
+
+    dataset: xr.Dataset
+
+    @property
+    def rate(self) -> float:
+        """E KL(q(z | x) || p(z)), in nats."""
+        return self.dataset["rate"].mean().item()
+
+    @property
+    def mutual_information(self) -> float:
+        """I_q(x; z) of the given data, in nats: at most log N."""
+        return self.dataset["mutual_information"].mean().item()
+
+    @property
+    def marginal_kl(self) -> float:
+        """KL(q(z) || p(z)), in nats."""
+        return self.dataset["marginal_kl"].mean().item()
+
+    @property
+    def upper_bound(self) -> float:
+        """On the mutual information in the population that the data are from, in nats."""
+        return self.dataset["upper_bound"].mean().item()
+
+    @property
+    def largest(self) -> float:
+        """log N, in nats: what N data can tell at most."""
+        return math.log(self.dataset.sizes["datum"])
+
+    def __repr__(self) -> str:
+        n = self.dataset.sizes["datum"]
+        rows = [("", "nats", "standard error")]
+        for name, words in _TERMS.items():
+            values = self.dataset[name]
+            rows.append((words, f"{values.mean().item():.3f}", f"{values.std(ddof=1).item() / math.sqrt(n):.3f}"))
+        return (
+            f"{aligned(rows)}\n{n:,} data can tell at most log N = {self.largest:.3f}\n"
+            f"in the population they are from, the information is between {self.mutual_information:.3f} and "
+            f"{self.upper_bound:.3f} on average"
+        )
+
+
+def mutual_information(
+    variant: Variant, x: Any, y: Any = None, *, num_samples: int = 1, chunk: int = 100_000, seed: int = 0
+) -> MutualInformation:
+    """The rate taken apart: E KL(q(z | x) || p(z)) = I_q(x; z) + KL(q(z) || p(z)).
+
+    The mutual information is what the code says about which datum it is of; the marginal KL is what a better prior
+    would save, without any change to guide and decoder.  q(z) is the mixture of q(z | x_n) over the given data, the
+    aggregate posterior, and the estimate of I_q is E[log q(z | x_n) - log (1/N) sum_m q(z | x_m)].
+
+    **Its bias.** Of the mutual information between code and *number of the datum* it is an unbiased estimate; of that
+    in the population that the data are from it is one from below, and N data can tell at most log N: where it
+    comes close to log N it says that the codes of these data are all distinct, and no more.  What is missing
+    from it is counted as marginal KL.  ``upper_bound``, with n itself left out of the mixture, is biased upwards; the
+    truth is between the two on average, and close to both where they agree.
+
+    Every draw is scored under the guide's distribution for every datum: the time grows with N^2.
+
+    Args:
+        variant: any variant with codes and a prior p(z).
+        x: data (N, \\*shape), or a split; at least two.
+        y: labels, in variants that have them; one that is missing is predicted.  Where the guide reads them the
+            information is that about x and y together.
+        num_samples: draws from the guide per datum.
+        chunk: how many pairs of a draw and a datum are in memory at once.
+        seed: of the draws; the random stream outside is left alone.
+
+    Raises:
+        ConfigurationError: in a variant without codes, or without a p(z) of its own.
+        DataError: when the data do not fit, or guide or prior have no density.
+
+    Example:
+        >>> import pyro_vae as pv
+        >>> from pyro_vae import evaluation, likelihoods, priors
+        >>> vae = pv.VAE(priors.StandardNormal(2), likelihoods.Bernoulli(5))
+        >>> found = evaluation.mutual_information(vae, torch.zeros(20, 5))  # one and the same datum
+        >>> abs(round(found.mutual_information, 4))
+        0.0
+
+    References:
+        Hoffman & Johnson, ELBO surgery: yet another way to carve up the variational evidence lower bound, 2016
+        (http://approximateinference.org/accepted/HoffmanJohnson2016.pdf); Alemi et al., Fixing a Broken ELBO, 2018,
+        on rate and distortion (https://arxiv.org/abs/1711.00464); Poole et al., On Variational Bounds of Mutual
+        Information, 2019, on both bounds (https://arxiv.org/abs/1905.06922)
+    """
+    import xarray as xr
+
+    check_positive("num_samples", num_samples)
+    check_positive("chunk", chunk)
+    check_code_density(variant, "the mutual information")
+    x, y = variant.batch(x, y)
+    if len(x) < 2:
+        raise DataError("x: the mutual information of codes and data wants at least two data, got one")
+    with torch.no_grad(), evaluating(variant), seeded(seed, variant.device):
+        batches = [q for _, q in encodings(variant, x, y, min(_BATCH, chunk))]
+        prior = variant.code_prior()
+        rows = [_terms(q, prior, batches, start, num_samples, chunk) for start, q in _placed(batches)]
+    rate, information, upper = (torch.cat(parts).cpu().numpy() for parts in zip(*rows, strict=True))
+    values = {"rate": rate, "mutual_information": information, "marginal_kl": rate - information, "upper_bound": upper}
+    return MutualInformation(xr.Dataset({name: ("datum", value) for name, value in values.items()}))
+
+
+def _placed(batches: list[TorchDistribution]) -> Iterator[tuple[int, TorchDistribution]]:
+    """Each batch with the number of its first datum."""
+    start = 0
+    for q in batches:
+        yield start, q
+        start += q.batch_shape[0]
+
+
+def _terms(
+    q: TorchDistribution,
+    prior: TorchDistribution,
+    batches: list[TorchDistribution],
+    start: int,
+    num_samples: int,
+    chunk: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rate, mutual information and its upper bound of a batch of data, (B,) each, in double precision."""
+    n = sum(other.batch_shape[0] for other in batches)
+    totals = torch.zeros(3, q.batch_shape[0], dtype=torch.double)
+    exact = kl_exact(q, prior)
+    for z in (q.sample() for _ in range(num_samples)):
+        own = q.log_prob(z).double()
+        others = _others(z, start, batches, chunk)
+        everyone = torch.logaddexp(others, own) - math.log(n)
+        rate = own - prior.log_prob(z) if exact is None else exact
+        totals += torch.stack([rate.double(), own - everyone, own - others + math.log(n - 1)]).cpu()
+    rate, information, upper = totals / num_samples
+    return rate, information, upper
+
+
+def _others(z: Tensor, start: int, batches: list[TorchDistribution], chunk: int) -> Tensor:
+    """log sum_m q(z_n | x_m) over all data m but n itself, (B,), for codes (B, D) of the data from ``start`` on."""
+    found = []
+    for rows in torch.arange(len(z), device=z.device).split(max(1, chunk // batches[0].batch_shape[0])):
+        parts = []
+        for first, q in _placed(batches):
+            log_q = q.log_prob(z[rows, None]).double()  # (k, B'): each draw under each datum's distribution
+            itself = (start + rows)[:, None] == first + torch.arange(log_q.shape[1], device=z.device)
+            parts.append(log_q.masked_fill(itself, -math.inf).logsumexp(1))
+        found.append(torch.stack(parts).logsumexp(0))
+    return torch.cat(found)
