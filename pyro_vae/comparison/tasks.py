@@ -43,12 +43,13 @@ class Recipe:
 
 RECIPES = {
     "digits": Recipe(
-        lambda: MLP([128, 128], norm="batch", dropout=0.3),
-        lambda: MLP([128]),
+        lambda: MLP([256, 256], norm="batch", dropout=0.3),
+        lambda: MLP([256]),
         likelihoods.ContinuousBernoulli,
-        size=16,
+        size=8,
         epochs=60,
-        moves=RandomAffine(degrees=8, translate=0.06, scale=0.08, shear=8),
+        batch_size=50,
+        moves=RandomAffine(degrees=10, translate=0.08, scale=0.1, shear=10),
     ),
     "mnist": Recipe(
         lambda: MLP([500, 500], norm="batch", dropout=0.3),

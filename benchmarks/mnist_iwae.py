@@ -1,0 +1,136 @@
+"""Importance-weighted autoencoders on MNIST: the table of Burda, Grosse & Salakhutdinov (2016), at a stated budget.
+
+    python benchmarks/mnist_iwae.py --objectives vae-1 vae-5 vae-50 iwae-5 iwae-50 --epochs 12
+    python benchmarks/mnist_iwae.py --layers 2 --objectives vae-1 iwae-5 --epochs 12
+    python benchmarks/mnist_iwae.py --continue-with iwae-5 --objectives vae-1 --epochs 12 --more 6
+
+The paper's networks (one layer 784-200-200-50, two layers 784-200-200-100-100-100-50, tanh), its data (60,000 images,
+binarised anew for each batch) and its K; not its 3,280 epochs.  All rows have the same number of epochs, so that larger
+K cost more time.  log p(x) by importance sampling with K = 5,000, by AIS on a few images on top; active units as in the
+paper's section 5.2.  Trained weights are kept in ``runs/``: a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from typing import Any
+
+import torch
+from common import RESULTS, parser, record
+
+import pyro_vae as pv
+from pyro_vae import data, evaluation, likelihoods, networks, objectives, posteriors, priors
+
+SHAPE = (1, 28, 28)
+OBJECTIVES = {
+    **{f"vae-{k}": functools.partial(objectives.ELBO, k) for k in (1, 5, 50)},
+    **{f"iwae-{k}": functools.partial(objectives.IWAE, k) for k in (5, 50)},
+    **{f"dreg-{k}": functools.partial(objectives.IWAE, k, "dreg") for k in (5, 50)},
+}
+
+
+def make(layers: int, objective: str) -> pv.Variant:
+    outer = networks.MLP([200, 200], activation="tanh")
+    if layers == 1:
+        return pv.VAE(
+            priors.StandardNormal(50), likelihoods.Bernoulli(SHAPE), encoder=outer, objective=OBJECTIVES[objective]()
+        )
+    return pv.HierarchicalVAE(
+        priors=[priors.ConditionalNormal(100), priors.StandardNormal(50)],
+        likelihood=likelihoods.Bernoulli(SHAPE),
+        posteriors=[posteriors.Normal(), posteriors.Normal()],
+        encoders=[outer, networks.MLP([100, 100], activation="tanh")],
+        objective=OBJECTIVES[objective](),
+    )
+
+
+def trained(layers: int, objective: str, arguments: Any, x: torch.Tensor) -> tuple[pv.Variant, float]:
+    """A variant at the end of its training, and the seconds that it took."""
+    torch.manual_seed(arguments.seed)
+    variant = make(layers, objective)
+    folder = RESULTS.parent / "runs" / f"iwae_{layers}_{objective}_{arguments.epochs}"
+    return variant, _fit(variant, x, folder, arguments.epochs, arguments)
+
+
+def continued(variant: pv.Variant, objective: str, arguments: Any, x: torch.Tensor) -> float:
+    """Train on, with another objective and a fresh optimiser; returns the seconds."""
+    variant.objective = OBJECTIVES[objective]()
+    folder = RESULTS.parent / "runs" / "iwae_continued"
+    shutil.rmtree(folder, ignore_errors=True)
+    return _fit(variant, x, folder, arguments.more, arguments)
+
+
+def _fit(variant: pv.Variant, x: torch.Tensor, folder: Any, epochs: int, arguments: Any) -> float:
+    history = pv.fit(
+        variant,
+        x,
+        epochs=epochs,
+        batch_size=100,
+        transform=data.binarize,
+        seed=arguments.seed,
+        precision=arguments.precision,
+        folder=folder,
+        resume=True,
+        progress=True,
+    )
+    return sum(history["seconds"])
+
+
+def measure(variant: pv.Variant, test: torch.Tensor, arguments: Any) -> dict[str, Any]:
+    some = test[: arguments.images]
+    torch.manual_seed(arguments.seed + 1)
+    nll = -evaluation.log_likelihood(variant, some, num_samples=5000)
+    bound = evaluation.elbo(variant, test).elbo
+    result = {
+        "negative_log_likelihood": nll.mean().item(),
+        "standard_error": (nll.std() / len(nll) ** 0.5).item(),
+        "images": len(some),
+        "negative_elbo": -bound.mean().item(),
+    }
+    if arguments.ais:
+        few = test[: arguments.ais]
+        ais = evaluation.log_likelihood(variant, few, method=evaluation.AIS(steps=1000, start="guide"), num_samples=8)
+        result["ais"] = {
+            "images": arguments.ais,
+            "negative_log_likelihood": -ais.mean().item(),
+            "importance_on_the_same": nll[: arguments.ais].mean().item(),
+        }
+    if "z" in variant.latents:
+        result["active_units"] = evaluation.active_units(variant, test).number
+    return result
+
+
+def main() -> None:
+    options = parser("Importance-weighted autoencoders on MNIST.")
+    options.add_argument("--objectives", nargs="+", choices=list(OBJECTIVES), default=list(OBJECTIVES)[:5])
+    options.add_argument("--layers", type=int, choices=[1, 2], default=1)
+    options.add_argument("--epochs", type=int, default=12)
+    options.add_argument("--precision", default="bf16", help="of the networks; densities stay in single precision")
+    options.add_argument("--images", type=int, default=2000, help="test images whose log p(x) is estimated")
+    options.add_argument("--ais", type=int, default=100, help="test images for AIS")
+    options.add_argument("--continue-with", choices=list(OBJECTIVES))
+    options.add_argument("--more", type=int, default=6, help="epochs of the continuation")
+    arguments = options.parse_args()
+    torch.set_num_threads(arguments.threads)
+    mnist = data.load("mnist")
+    x = torch.cat([mnist.train.x, mnist.valid.x])
+    generator = torch.Generator().manual_seed(0)
+    test = torch.bernoulli(mnist.test.x, generator=generator)
+    for objective in arguments.objectives:
+        variant, seconds = trained(arguments.layers, objective, arguments, x)
+        name = f"mnist_iwae_{arguments.layers}_{objective}_{arguments.epochs}"
+        result = {"objective": objective, "layers": arguments.layers, "epochs": arguments.epochs}
+        if arguments.continue_with:
+            result |= {"continued_with": arguments.continue_with, "more": arguments.more}
+            seconds += continued(variant, arguments.continue_with, arguments, x)
+            name += f"_then_{arguments.continue_with}_{arguments.more}"
+        result |= measure(variant, test, arguments) | {"training_seconds": seconds}
+        print(f"{name}: {json.dumps(result)}", flush=True)
+        arguments.out = RESULTS / f"{name}.json"
+        record(name, arguments, result)
+
+
+if __name__ == "__main__":
+    main()
