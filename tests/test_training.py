@@ -317,6 +317,16 @@ def test_starting_values_are_chosen_once():
     torch.testing.assert_close(variant.model.prior.pseudo_inputs.detach(), pseudo_inputs)
 
 
+def test_parts_that_are_not_trained_keep_the_values_that_they_have():
+    variant = vae("vamp")
+    variant.model.requires_grad_(False)
+    before = weights(variant)
+    pv.fit(variant, data_for(variant), epochs=1)
+    after = weights(variant)
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("model."))
+    assert not any(torch.equal(before[name], after[name]) for name in before if name.startswith("guide."))
+
+
 # -- a loss that goes wrong
 
 

@@ -116,7 +116,10 @@ def gradient_variance(
 
     **Bias** is measured between objectives of the same target only.  The ELBO and the importance-weighted bounds of
     K = 5 and of K = 50 draws are three functions with three gradients, none of which is a biased version of another;
-    wake-sleep's updates are the gradient of no function at all, and are compared with nothing but themselves.
+    wake-sleep's updates are the gradient of no function at all, and are compared with nothing but themselves.  ``z``,
+    the root mean square of the parameters' z-scores, is near 1 without a bias; the gradients of one group rise and
+    fall together, and those of a plain score function have heavy tails, so that 2 is no evidence: see whether
+    ``bias`` exceeds ``bias_error``, and draw more.
 
     Args:
         variant: any variant.

@@ -66,7 +66,7 @@ def images(x: Any, title: str = "", *, columns: int | None = None, ends: tuple[f
         ends: values drawn darkest and brightest.
 
     Raises:
-        ConfigurationError: when data of this shape cannot be drawn.
+        ConfigurationError: when data of this shape cannot be drawn, or the ends are not in order.
 
     Example:
         >>> import torch
@@ -76,6 +76,8 @@ def images(x: Any, title: str = "", *, columns: int | None = None, ends: tuple[f
     x = as_array(torch.as_tensor(x))
     if not is_image(x.shape[1:]):
         raise ConfigurationError(f"images have shape (N, 1, H, W) or (N, 3, H, W), got {x.shape}")
+    if not ends[0] < ends[1]:
+        raise ConfigurationError(f"ends are the darkest and the brightest value, in this order, got {ends}; draw 1 - x")
     return show_images(_in_rows(x, columns), title, ends)
 
 

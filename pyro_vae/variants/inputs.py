@@ -183,11 +183,11 @@ class Inputs(Configured, PyroModule):
         return fallback
 
     def initialise(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Let every part choose starting values that fit the data (N, \\*shape); done once, by ``fit``."""
+        """Let every part that is to be trained choose values that fit the data (N, \\*shape); done once, by ``fit``."""
         if self.label is not None and y is not None:
             self.label.initialise_from(y[labelled(y)])
         for module in self.modules():
-            if isinstance(module, Part):
+            if isinstance(module, Part) and not _frozen(module):
                 module.initialise(x)
         self.initialised.fill_(True)
 
@@ -222,3 +222,9 @@ class Inputs(Configured, PyroModule):
             return torch.as_tensor(y, device=self.device)
         except (ValueError, TypeError, RuntimeError) as error:
             raise DataError(f"y: {error}") from error
+
+
+def _frozen(part: Part) -> bool:
+    """Whether a part has weights and none of them is to be trained: it was trained before, and stays as it is."""
+    weights = list(part.parameters())
+    return bool(weights) and not any(weight.requires_grad for weight in weights)

@@ -7,6 +7,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae import data, evaluation, likelihoods, plots, priors
+from pyro_vae.errors import ConfigurationError
 
 SHAPE = (1, 6, 5)
 GAP = 1
@@ -271,3 +272,8 @@ def test_tables_are_heat_maps():
     np.testing.assert_allclose(plane.axes[2].images[0].get_array()[1, 1], vae.decode(torch.zeros(2)).mean[2], rtol=1e-4)
     with pytest.raises(pv.ConfigurationError, match="2 features"):
         plots.samples(vae, feature_names=["a", "b"])
+
+
+def test_ends_that_are_not_in_order_are_refused():
+    with pytest.raises(ConfigurationError, match="darkest and the brightest"):
+        plots.images(torch.rand(4, 1, 8, 8), ends=(1.0, 0.0))
