@@ -98,7 +98,7 @@ def measure(variant: pv.Variant, test: torch.Tensor, arguments: Any) -> dict[str
             "importance_on_the_same": nll[: arguments.ais].mean().item(),
         }
     if "z" in variant.latents:
-        result["active_units"] = evaluation.active_units(variant, test).number
+        result["active_units"] = evaluation.active_units(variant, test).count
     return result
 
 
@@ -109,7 +109,7 @@ def main() -> None:
     options.add_argument("--epochs", type=int, default=12)
     options.add_argument("--precision", default="bf16", help="of the networks; densities stay in single precision")
     options.add_argument("--images", type=int, default=2000, help="test images whose log p(x) is estimated")
-    options.add_argument("--ais", type=int, default=100, help="test images for AIS")
+    options.add_argument("--ais", type=int, default=50, help="test images for AIS")
     options.add_argument("--continue-with", choices=list(OBJECTIVES))
     options.add_argument("--more", type=int, default=6, help="epochs of the continuation")
     arguments = options.parse_args()
@@ -117,7 +117,7 @@ def main() -> None:
     mnist = data.load("mnist")
     x = torch.cat([mnist.train.x, mnist.valid.x])
     generator = torch.Generator().manual_seed(0)
-    test = torch.bernoulli(mnist.test.x, generator=generator)
+    test = torch.bernoulli(mnist.test.x, generator=generator)[torch.randperm(len(mnist.test), generator=generator)]
     for objective in arguments.objectives:
         variant, seconds = trained(arguments.layers, objective, arguments, x)
         name = f"mnist_iwae_{arguments.layers}_{objective}_{arguments.epochs}"

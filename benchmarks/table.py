@@ -49,6 +49,64 @@ def overhead() -> str:
     return "\n".join(lines)
 
 
+def speed() -> str:
+    columns = {
+        "eager/hand": "`fit`, eager",
+        "compiled/hand": "`fit`, compiled",
+        "hand compiled/hand": "by hand, `torch.compile`",
+        "pyro/hand": "plain Pyro",
+    }
+    lines = [f"| a step / the same by hand in PyTorch | {' | '.join(columns.values())} |", f"|---{'|---' * 4}|"]
+    for case, result in read("speed").items():
+        cells = [f"{result['ratios'][name]['median']:.2f}" for name in columns]
+        lines.append(f"| {case} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+IWAE_PUBLISHED = {
+    (1, "vae-1"): "86.76 (19)",
+    (1, "vae-5"): "86.47 (20)",
+    (1, "vae-50"): "86.35 (20)",
+    (1, "iwae-5"): "85.54 (22)",
+    (1, "iwae-50"): "84.78 (25)",
+    (2, "vae-1"): "85.33",
+    (2, "vae-5"): "85.01",
+    (2, "vae-50"): "84.78",
+    (2, "iwae-5"): "83.89",
+    (2, "iwae-50"): "82.90",
+}
+
+
+def iwae(epochs: int = 12) -> str:
+    lines = [
+        "| layers | trained by | −log p(x) | −ELBO | active units | published, 3,280 epochs (active units) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (layers, objective), published in IWAE_PUBLISHED.items():
+        if not exists(f"mnist_iwae_{layers}_{objective}_{epochs}"):
+            continue
+        result = read(f"mnist_iwae_{layers}_{objective}_{epochs}")
+        kind, k = objective.upper().split("-")
+        nll = f"{result['negative_log_likelihood']:.2f} ± {result['standard_error']:.2f}"
+        units = result.get("active_units", "")
+        bound = f"{result['negative_elbo']:.2f}"
+        lines.append(f"| {layers} | {kind}, K = {k} | {nll} | {bound} | {units} | {published} |")
+    return "\n".join(lines)
+
+
+SBN_PUBLISHED = {"wake_sleep": "116.3", "nvil": "113.1", "reweighted": "103.1", "vimco": "", "straight_through": ""}
+
+
+def sbn(epochs: int = 20) -> str:
+    lines = ["| 200 binary units, trained by | −log p(x) | −ELBO | published |", "|---|---|---|---|"]
+    for name, published in SBN_PUBLISHED.items():
+        if exists(f"mnist_sbn_{name}_{epochs}"):
+            result = read(f"mnist_sbn_{name}_{epochs}")
+            nll = f"{result['negative_log_likelihood']:.2f} ± {result['standard_error']:.2f}"
+            lines.append(f"| {result['setup']} | {nll} | {result['negative_elbo']:.2f} | {published} |")
+    return "\n".join(lines)
+
+
 def exists(name: str) -> bool:
     return (RESULTS / f"{name}.json").exists()
 
@@ -144,6 +202,9 @@ def tables() -> list[str]:
     found += [labels(name) for name in ("digits", "mnist", "cifar10") if exists(f"labels_{name}_100")]
     found += [classes()] if exists("mnist_conditional_classes") else []
     found += [properties()] if exists("mnist_conditional_properties") else []
+    found += [iwae()] if exists("mnist_iwae_1_vae-1_12") else []
+    found += [sbn()] if exists("mnist_sbn_wake_sleep_20") else []
+    found += [speed()] if exists("speed") else []
     return [*found, overhead()]
 
 
