@@ -9,6 +9,7 @@ peak over the steps is given, and before data and variant were made.  For compar
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import statistics
@@ -64,10 +65,8 @@ def child(path: str, n: int, form: str, steps: int) -> dict[str, float]:
 
     x = np.memmap(path, dtype=np.uint8, mode="r", shape=(n, PIXELS))
     given = x if form == "streamed" else torch.from_numpy(np.array(x))
-    try:
+    with contextlib.suppress(Enough):
         pv.fit(make(), given, epochs=1000, compile=False, transform=transform, progress=False)
-    except Enough:
-        pass
     found = {
         "before": before,
         "peak": max(peaks),

@@ -5,6 +5,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae import data, evaluation
+from pyro_vae.cli import main
 from tests.family import VARIANTS, arguments_for
 
 pytestmark = [
@@ -68,3 +69,22 @@ def test_annealed_and_exact_values_and_chains_are_made_there():
     assert -1 < evaluation.bidirectional(toy, 20, method=evaluation.AIS(40, 5)).gap < 1
     drawn = evaluation.posterior_mcmc(toy, x[:1], num_samples=10, warmup_steps=10)
     assert drawn["posterior"]["z"].shape == (2, 10, 1, 2)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streamed_bytes_become_numbers_there(workers):
+    x = torch.randint(256, (200, 1, 7, 5), dtype=torch.uint8).numpy()
+    stream = data.Streamed(x, workers=workers)
+    assert stream.pin_memory
+    vae = pv.VAE(pv.priors.StandardNormal(2), pv.likelihoods.ContinuousBernoulli((1, 7, 5)))
+    history = pv.fit(vae, stream, valid=0.2, epochs=2, batch_size=32, transform=lambda x: x / 255)
+    assert vae.device.type == "cuda"
+    assert torch.tensor(history["valid_elbo"]).isfinite().all()
+
+
+def test_two_processes_take_a_gpu_each(tmp_path):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two CUDA devices")
+    settings = ["--epochs=2", "--prior.size=2", "--progress=false"]
+    assert main(["fit", "VAE", *settings, f"--folder={tmp_path / 'run'}", "--processes=2"]) == 0
+    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["rng_of_others"][0][1] is not None

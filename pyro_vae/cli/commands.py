@@ -19,6 +19,7 @@ from pyro_vae.cli.explain import pyro_objectives
 from pyro_vae.cli.options import Request, parse
 from pyro_vae.cli.output import print_numbers, print_table, summary_line
 from pyro_vae.cli.parsers import parser_of
+from pyro_vae.cli.processes import asked_for, is_first, together
 from pyro_vae.cli.runs import open_run
 from pyro_vae.data import available, load
 from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, check_choice
@@ -54,7 +55,7 @@ def _train(request: Request) -> tuple[Variant, History]:
             f"folder {str(folder)!r} already holds a run; go on with it: --resume, or name another --folder"
         )
     make_folder(folder)
-    if not (folder / "last.pt").exists():  # a resumed run keeps its own until it was really resumed
+    if is_first() and not (folder / "last.pt").exists():  # a resumed run keeps its own until it was really resumed
         (folder / "run.yaml").write_text(request.as_yaml(), encoding="utf-8")
     size = sum(parameter.numel() for parameter in variant.parameters())
     name = type(variant).__name__
@@ -66,7 +67,8 @@ def _train(request: Request) -> tuple[Variant, History]:
             history = fit_variant(variant, request.dataset, **request.fit_arguments())
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"go on with: pyro-vae fit --folder {folder} --resume") from None
-    (folder / "run.yaml").write_text(request.as_yaml(), encoding="utf-8")
+    if is_first():
+        (folder / "run.yaml").write_text(request.as_yaml(), encoding="utf-8")
     print(f"trained in {sum(history['seconds']):.1f} s")
     return variant, history
 
@@ -83,9 +85,15 @@ def _threads_for(size: int) -> Iterator[None]:
 
 
 def fit(argv: list[str]) -> None:
-    """Train a variant."""
+    """Train a variant, in as many processes as are asked for."""
+    processes, argv = asked_for(argv)
+    if processes > 1:
+        together(processes, fit, argv)
+        return
     request = parse("fit", argv)
     variant, _ = _train(request)
+    if not is_first():
+        return
     test = evaluated(request.dataset, request.values["transform"]).test
     if len(test):
         print(summary_line(variant, test))

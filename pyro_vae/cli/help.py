@@ -48,6 +48,7 @@ _OWN = [
     ("--transform NAME", "binarize (drawn anew for each batch) or threshold"),
     ("--labels N", "keep N labels of the training data, as many of each class; all if not given"),
     ("--folder FOLDER", "where to write checkpoints, history.csv and run.yaml; runs/VARIANT-DATA if not given"),
+    ("--processes N", "of fit: train in so many processes together, on as many GPUs where there are some (1)"),
     ("--resume", "go on with the run in the folder; --folder FOLDER --resume alone is enough"),
 ]
 

@@ -2,7 +2,8 @@ r"""Data sets, their splits, and the few transforms that variational autoencoder
 
 :func:`load` returns a :class:`Dataset` of three :class:`Split` s; :func:`as_split` turns whatever a user has
 (tensors, arrays, a data frame, a ``torch.utils.data.Dataset``) into a :class:`Split`. Everything is held in
-memory as tensors. scikit-learn, torchvision and scipy are imported only by the data sets that need them.
+memory as tensors, except what is :class:`Streamed`. scikit-learn, torchvision and scipy are imported only by the
+data sets that need them.
 
 Example:
     >>> from pyro_vae import data
@@ -19,6 +20,7 @@ from pyro_vae.data.files import DataCorrupted, DataNotFound
 from pyro_vae.data.quadrants import Quadrants
 from pyro_vae.data.registry import available, load
 from pyro_vae.data.split import Dataset, Split
+from pyro_vae.data.streamed import Streamed, as_stream
 from pyro_vae.data.strokes import STROKE_PROPERTIES, stroke_properties
 from pyro_vae.data.transforms import binarize, labelled_subset, threshold
 
@@ -30,7 +32,9 @@ __all__ = [
     "Quadrants",
     "RandomAffine",
     "Split",
+    "Streamed",
     "as_split",
+    "as_stream",
     "available",
     "binarize",
     "labelled_subset",

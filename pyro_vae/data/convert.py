@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_vae.data.split import Dataset, Split
 
-__all__ = ["as_split"]
+__all__ = ["as_numbers", "as_split", "columns_of"]
 
 _ACCEPTED = (
     "a Split, a Dataset, a tensor, a numpy array, a pandas DataFrame, a tuple (x, y) of those, "
@@ -58,14 +58,14 @@ def as_split(data: Any) -> Split:
         x, y = data
     else:
         x, y = data, None
-    x = _real(_numbers(x, "x"), "x")
+    x = _real(as_numbers(x, "x"), "x")
     if x.ndim < 2:
         raise ValueError(
             f"x must have shape (N, *event), got {tuple(x.shape)}; "
             "for N scalars give shape (N, 1), for one datum (1, *event)"
         )
     if y is not None:
-        y = _numbers(y, "y").to(x.device)
+        y = as_numbers(y, "y").to(x.device)
         if y.is_floating_point():
             y = _real(y, "y")
             y = y.unsqueeze(-1) if y.ndim == 1 else y
@@ -74,8 +74,12 @@ def as_split(data: Any) -> Split:
     return _checked(Split(x, y))
 
 
-def _numbers(values: Any, name: str) -> Tensor:
-    """A tensor of real numbers of whatever dtype the user has."""
+def as_numbers(values: Any, name: str) -> Tensor:
+    """A tensor of real numbers of whatever dtype the user has.
+
+    Raises:
+        TypeError: if `values` are no array, or hold no numbers.
+    """
     if type(values).__module__.split(".")[0] == "pandas":
         values = _from_pandas(values, name)
     if isinstance(values, np.ndarray):
@@ -121,13 +125,22 @@ def _stacked(data: Any) -> Any:
         raise TypeError(f"{type(data).__name__} has no length; collect its items and give them as tensors")
     if len(data) == 0:
         raise ValueError(f"{type(data).__name__} is empty")
-    items = [data[i] for i in range(len(data))]
-    if not isinstance(items[0], tuple | list):
-        return _stack(items, "x")
-    if any(len(item) != len(items[0]) for item in items) or len(items[0]) not in (1, 2):
-        raise ValueError(f"{type(data).__name__} must have items x or (x, y), got items of {len(items[0])} parts")
-    columns = [_stack(column, name) for column, name in zip(zip(*items, strict=True), "xy", strict=False)]
+    columns = columns_of([data[i] for i in range(len(data))], type(data).__name__)
     return columns[0] if len(columns) == 1 else tuple(columns)
+
+
+def columns_of(items: list[Any], whose: str) -> list[Tensor]:
+    """x, or x and y, of items of a torch data set.
+
+    Raises:
+        TypeError: if they hold no numbers.
+        ValueError: if they are not x or (x, y), or differ in shape.
+    """
+    if not isinstance(items[0], tuple | list):
+        return [_stack(items, "x")]
+    if any(len(item) != len(items[0]) for item in items) or len(items[0]) not in (1, 2):
+        raise ValueError(f"{whose} must have items x or (x, y), got items of {len(items[0])} parts")
+    return [_stack(column, name) for column, name in zip(zip(*items, strict=True), "xy", strict=False)]
 
 
 def _stack(items: Any, name: str) -> Tensor:

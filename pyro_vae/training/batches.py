@@ -1,33 +1,29 @@
-"""Minibatches sliced from tensors that lie on the device."""
+"""Minibatches: sliced from tensors that lie on the device, or read as they are needed."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 
-import torch
 from torch import Tensor
 
+from pyro_vae.data import Streamed
 from pyro_vae.program import labelled
+from pyro_vae.training.order import Order
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "StreamedBatches"]
 
 
-class Batches:
-    """The data in a new order each epoch.
-
-    The order depends on ``seed`` and the epoch alone, so that a resumed run sees the batches that the
-    interrupted one would have seen.
+class Batches(Order):
+    """Batches of data that lie on the device, in a new order each epoch.
 
     Args:
         x: data (N, \\*shape), on the device.
         y: their labels, or ``None``.
-        batch_size: most data in a batch; an epoch is cut into as few batches as that needs, of equal size but for one
-            datum, so that no rest is left with a batch of its own (which batch norm cannot use).
+        batch_size: most data in a batch (:class:`pyro_vae.training.order.Order`).
         seed: of the order.
         transform: applied to each batch and its labels.
-        labelled_batch_size: an epoch is a pass over the data without labels, and each batch has so many data with
-            labels in addition, which return as often as that takes; ``None`` takes all data once each.
+        labelled_batch_size: how many data with labels each batch has in addition; ``None`` takes all data alike.
+        share: which of how many processes this is.
     """
 
     def __init__(
@@ -38,48 +34,57 @@ class Batches:
         seed: int,
         transform: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]] | None = None,
         labelled_batch_size: int | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
+        known = None if y is None else labelled(y).cpu()
+        mixed = known is not None and bool(known.any() and not known.all())
+        if y is None:
+            labelled_batch_size = None
+        elif labelled_batch_size is not None:
+            mixed = True
+        super().__init__(len(x), batch_size, seed, known if mixed else None, labelled_batch_size, share)
         self.x = x
         self.y = y
-        self.seed = seed
         self.transform = transform
-        self.labelled_batch_size = labelled_batch_size
-        everything = torch.arange(len(x))
-        known = torch.ones(len(x), dtype=torch.bool) if y is None else labelled(y).cpu()
-        self._mixed = bool(known.any() and not known.all())
-        self._passed, self._repeated = everything, everything[:0]
-        if labelled_batch_size is not None and y is not None:
-            self._passed, self._repeated = everything[~known], everything[known]
-            self.labelled_batch_size = min(labelled_batch_size, len(self._repeated))
-        self.batch_size = min(batch_size, len(self._passed))
-
-    def __len__(self) -> int:
-        return -(-len(self._passed) // self.batch_size)
-
-    @property
-    def data_per_epoch(self) -> int:
-        """How many data the batches of an epoch have together."""
-        return len(self._passed) + len(self) * (self.labelled_batch_size or 0)
-
-    @property
-    def alike(self) -> bool:
-        """Whether all batches have the same number of data with labels, and of data without."""
-        fixed = not self._mixed or self.labelled_batch_size is not None
-        return fixed and len(self._passed) % len(self) == 0
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         """The batches of an epoch, counted from 1."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        order = self._passed[torch.randperm(len(self._passed), generator=generator)]
-        repeated = self._endless(generator)
-        for chosen in order.tensor_split(len(self)):
-            if self.labelled_batch_size is not None:
-                again = torch.tensor(list(itertools.islice(repeated, self.labelled_batch_size)), dtype=torch.long)
-                chosen = torch.cat([again, chosen])
-            chosen = chosen.to(self.x.device)
-            batch = self.x[chosen], None if self.y is None else self.y[chosen]
+        for rows in self.chosen(epoch):
+            rows = rows.to(self.x.device)
+            batch = self.x[rows], None if self.y is None else self.y[rows]
             yield batch if self.transform is None else self.transform(*batch)
 
-    def _endless(self, generator: torch.Generator) -> Iterator[int]:
-        while len(self._repeated):
-            yield from self._repeated[torch.randperm(len(self._repeated), generator=generator)].tolist()
+
+class StreamedBatches(Order):
+    """Batches that are read as they are needed, in a new order each epoch.
+
+    Args:
+        stream: the data.
+        prepare: checks what was read, and brings it to the device.
+        batch_size: most data in a batch (:class:`pyro_vae.training.order.Order`).
+        seed: of the order.
+        share: which of how many processes this is.
+    """
+
+    def __init__(
+        self,
+        stream: Streamed,
+        prepare: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]],
+        batch_size: int,
+        seed: int,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        super().__init__(len(stream), batch_size, seed, share=share)
+        self.stream = stream
+        self.prepare = prepare
+
+    @property
+    def alike(self) -> bool:
+        """Not known before all labels are read; without labels, whether all batches have the same size."""
+        return self.stream.y_shape is None and super().alike
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """The batches of an epoch, counted from 1."""
+        rank, processes = self.share
+        for x, y in self.stream.batches(self.chosen(epoch), seed=(self.seed * 1_000_003 + epoch) * processes + rank):
+            yield self.prepare(x, y)

@@ -10,12 +10,14 @@ import torch
 from pyro.optim import PyroOptim
 from torch import Tensor
 
-from pyro_vae.data import Split, as_split
+from pyro_vae.data import Split, Streamed, as_split, as_stream
 from pyro_vae.errors import ConfigurationError, DataError, check_choice, check_positive
 from pyro_vae.objectives.schedules import Constant, Cosine, Schedule, as_schedule
 from pyro_vae.training.compilation import as_compile
 from pyro_vae.training.history import History
 from pyro_vae.training.optimiser import adam
+from pyro_vae.training.order import permutation
+from pyro_vae.training.processes import Processes, device_of_process
 from pyro_vae.training.run import Run, Settings
 from pyro_vae.variants.base import Variant
 
@@ -49,16 +51,23 @@ def fit(
 ) -> History:
     """Train a variant with Pyro's SVI.
 
-    The data are kept as one tensor on the device and sliced.  Nothing global is touched: random state and
-    Pyro's parameter store are as before when ``fit`` returns.
+    The data are kept as one tensor on the device and sliced, unless they are streamed.  Nothing global is touched:
+    random state and Pyro's parameter store are as before when ``fit`` returns.
+
+    **Several processes.** In a script started by ``torchrun --nproc-per-node 4 script.py`` the same call trains in all
+    of them together: ``batch_size`` is that of all, each computes the gradients of its share, and the optimiser steps
+    with their sum.  The history and the weights are the same in all; the first writes the files.
 
     Args:
         variant: what to train; it stays on the device that it was trained on.
         data: training data: a data set of :func:`pyro_vae.data.load` (its ``valid`` split is used for
             validation), one of its splits, a tensor or array (N, \\*shape), a pair of data and labels, or a
-            ``torch.utils.data.Dataset``.  Labels are used by variants that have them in their story.
+            ``torch.utils.data.Dataset``.  What does not fit in memory is read batch by batch: ``np.memmap`` arrays, a
+            ``DataLoader``, :class:`pyro_vae.data.Streamed` data.  Labels are used by variants that have them in their
+            story.
         epochs: passes over the data in all, those of a resumed run included.
-        valid: validation data, in the same forms.
+        valid: validation data, in the same forms; or a share of ``data`` to hold out, such as ``0.1``, which ``seed``
+            chooses.
         batch_size: data per step, at most: the batches of an epoch differ by one datum, if at all.
         labelled_batch_size: for variants that take data with and without labels: how many data with labels each step
             sees in addition to ``batch_size`` without; an epoch is then a pass over the data without labels.  ``None``
@@ -75,7 +84,7 @@ def fit(
             validation data once.  Labels stay as they are, except where y is data itself (structured output).
         seed: of batches, noise and starting values that are drawn from data.  The weights are drawn when the variant
             is made: call ``torch.manual_seed`` before that to repeat a whole run.
-        device: ``"auto"`` (CUDA where there is one), or any torch device.
+        device: ``"auto"`` (CUDA where there is one, of several processes to each its own), or any torch device.
         precision: ``"float32"``, or ``"bf16"``: networks (those inside flows too) run in bfloat16, densities in full
             precision.
         compile: ``True`` runs the programs once and makes machine code of the whole step
@@ -122,7 +131,7 @@ def fit(
             f"optimizer makes a torch optimiser from parameters and lr: give torch.optim.AdamW, or "
             f"functools.partial(torch.optim.AdamW, weight_decay=0.01), not {optimizer!r}"
         )
-    train_data, valid_data = _splits(data, valid)
+    train_data, valid_data = _splits(data, valid, seed)
     settings = Settings(
         epochs=check_positive("epochs", epochs),
         batch_size=check_positive("batch_size", batch_size),
@@ -144,8 +153,8 @@ def fit(
         raise ConfigurationError(f"clip is the largest allowed norm, a positive number, got {clip!r}")
     if folder is None and (resume or tensorboard):
         raise ConfigurationError("resume=True and tensorboard=True need folder=, where the run is or will be")
-    variant.to(_device(device))
-    return Run(variant, settings, folder, resume).train(train_data, valid_data)
+    variant.to(place := device_of_process(_device(device)))
+    return Run(variant, settings, folder, resume, Processes(place)).train(train_data, valid_data)
 
 
 def _steps(warmup: int) -> int:
@@ -160,13 +169,36 @@ def _labelled_batch_size(size: int | str | None) -> int | str | None:
     return None if size is None else check_positive("labelled_batch_size", size)
 
 
-def _splits(data: Any, valid: Any) -> tuple[Split, Split | None]:
+def _splits(data: Any, valid: Any, seed: int) -> tuple[Split | Streamed, Split | Streamed | None]:
     if valid is None and hasattr(data, "train") and hasattr(data, "valid"):
         valid = data.valid
     try:
-        return as_split(data), None if valid is None else as_split(valid)
+        train = _of_any_form(data)
+        others = None if valid is None or isinstance(valid, float) else _of_any_form(valid)
     except (ValueError, TypeError) as error:
         raise DataError(str(error)) from error
+    return _held_out(train, valid, seed) if isinstance(valid, float) else (train, others)
+
+
+def _of_any_form(data: Any) -> Split | Streamed:
+    stream = as_stream(data)
+    return as_split(data) if stream is None else stream
+
+
+def _held_out(data: Split | Streamed, share: float, seed: int) -> tuple[Split | Streamed, Split | Streamed]:
+    """The data without a share of them, and that share."""
+    n = len(data)
+    if not 0 < share < 1 or not 0 < round(share * n) < n:
+        raise ConfigurationError(
+            f"valid={share}: a share of the data to hold out lies between 0 and 1 and leaves some on both sides; "
+            f"there are {n:,}"
+        )
+    shuffled = permutation(n, torch.Generator().manual_seed(seed))
+    if isinstance(data, Streamed):
+        valid, train = data.parts(share, shuffled)
+        return train, valid
+    rows = shuffled(torch.arange(n)).to(data.x.device)
+    return data[rows[round(share * n) :]], data[rows[: round(share * n)]]
 
 
 def _learning_rate(lr: float | Schedule, factor: str | Schedule, epochs: int) -> Schedule:

@@ -41,7 +41,7 @@ class JointOptim(PyroOptim):
         self.parameters = [p for p in parameters if p.requires_grad]
         self.torch_optimiser = make(self.parameters, lr=lr)
         self.clip = clip
-        self.batch = 1
+        self.batch = 1.0
 
     def __call__(self, params: Iterable[Tensor], *args: Any, **kwargs: Any) -> None:
         """Take a step, and forget the gradients; SVI names the parameters that it saw, but here all are known."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import hashlib
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,20 +22,21 @@ from ignite.handlers import EarlyStopping, ProgressBar
 from pyro.infer import SVI
 from torch import Tensor
 
-from pyro_vae.data import Split
-from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, NonFiniteLossError
-from pyro_vae.evaluation import elbo, kl_per_dimension
+from pyro_vae.data import Split, Streamed
+from pyro_vae.errors import CheckpointError, ConfigurationError, NonFiniteLossError
+from pyro_vae.evaluation import elbo
 from pyro_vae.files import make_folder, read_torch, write_torch
 from pyro_vae.objectives.schedules import Schedule
-from pyro_vae.program import labelled
 from pyro_vae.randomness import seeded
-from pyro_vae.training.batches import Batches
 from pyro_vae.training.checkpoint import checkpoint_to_resume
 from pyro_vae.training.compilation import compiled
 from pyro_vae.training.diagnosis import find_culprit
 from pyro_vae.training.history import History
+from pyro_vae.training.measures import measured, summed
 from pyro_vae.training.optimiser import JointOptim
+from pyro_vae.training.processes import Processes
 from pyro_vae.training.registration import unregistered
+from pyro_vae.training.sources import share_of, source_of
 from pyro_vae.training.tensorboard import TensorBoard
 from pyro_vae.variants.base import Variant
 
@@ -77,12 +77,22 @@ def _name(function: Callable[..., Any] | None) -> str | None:
 
 
 class Run:
-    """A run of a variant; with a folder, one that survives being killed."""
+    """A run of a variant; with a folder, one that survives being killed.
+
+    Several processes run it together: each has the gradients of its share of every batch, and the optimiser steps with
+    their sum, so that all hold the same weights.  The first writes the files.
+    """
 
     def __init__(
-        self, variant: Variant, settings: Settings, folder: str | os.PathLike[str] | None, resume: bool
+        self,
+        variant: Variant,
+        settings: Settings,
+        folder: str | os.PathLike[str] | None,
+        resume: bool,
+        processes: Processes,
     ) -> None:
         self.variant = variant
+        self.processes = processes
         self.objective: Any = variant.objective
         self.settings = settings
         self.folder: Path | None = None if folder is None else make_folder(folder)
@@ -93,7 +103,7 @@ class Run:
         self.svi = SVI(variant.model, variant.guide, self.optim, loss=self._loss, loss_and_grads=self._loss_and_grads)
         self.engine = Engine(self._step)
         self.engine.logger.disabled = True  # an error speaks for itself
-        self.writer = TensorBoard(self.folder) if self.folder and settings.tensorboard else None
+        self.writer = TensorBoard(self.folder) if self.folder and settings.tensorboard and processes.first else None
 
     # -- one step
 
@@ -104,8 +114,11 @@ class Run:
         loss = self.objective.loss_and_grads(model, guide, *args)
         if isinstance(loss, tuple):  # wake and sleep
             loss = sum(float(each) for each in loss)
-        if not math.isfinite(loss):  # before the optimiser can spoil the weights with it
-            raise self._not_finite(f"the loss became {loss}", *args)
+        finite = math.isfinite(loss)
+        failed, self.optim.batch = self.processes.sum_gradients(self.optim.parameters, not finite, self.optim.batch)
+        if failed:  # before the optimiser can spoil the weights with it
+            what = f"the loss became {loss}" if not finite else "the loss of another process became NaN or infinite"
+            raise self._not_finite(what, *args)
         return loss
 
     def _not_finite(self, what: str, *args: Any) -> NonFiniteLossError:
@@ -137,19 +150,25 @@ class Run:
 
     # -- the whole run
 
-    def train(self, data: Split, valid: Split | None) -> History:
+    def train(self, data: Split | Streamed, valid: Split | Streamed | None) -> History:
         """Train on ``data``, watching ``valid``."""
         variant, settings = self.variant, self.settings
         store = pyro.get_param_store().scope()
-        with seeded(settings.seed, variant.device), store, contextlib.ExitStack() as self.unchecked:
-            x, y = self._checked("data", data)
-            self.valid = None if valid is None else self._checked("valid", valid)
-            self.batches = Batches(x, y, settings.batch_size, settings.seed, self._seen, self._labelled_batch_size(y))
+        # each process has noise of its own, and the order of the data is that of all
+        seed = settings.seed + self.processes.rank
+        with seeded(seed, variant.device), store, contextlib.ExitStack() as self.unchecked:
+            self.data = source_of("data", data, variant, settings.transform)
+            self.valid = None if valid is None else source_of("valid", valid, variant, settings.transform)
+            self.batches = self.data.batches(
+                settings.batch_size, settings.seed, self._labelled_batch_size(), self.processes.share
+            )
+            self._check_same()
             self.precision = torch.autocast(
                 variant.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
             )
             if not (self.saved or variant.initialised):
-                variant.initialise(*self._seen(x, y))
+                variant.initialise(*self.data.sample())
+            self.processes.broadcast(variant.state_dict())
             self._attach()
             variant.train()
             start = self._restore() if self.saved else 0
@@ -165,7 +184,7 @@ class Run:
                 stopped = self.stopper is not None and self.stopper.counter >= self.stopper.patience
                 if start < settings.epochs and not stopped:
                     steps = self._stream(start + 1)
-                    with unregistered(variant, variant.objective):
+                    with unregistered(variant, variant.objective), contextlib.closing(steps):
                         self.engine.run(steps, max_epochs=settings.epochs, epoch_length=len(self.batches))
             finally:
                 variant.eval()
@@ -175,50 +194,47 @@ class Run:
             if settings.patience is not None and self.best is not None:
                 variant.load_state_dict(self.best)
             if variant.finishes:
-                variant.finish(*self._seen(x, y))
+                self.data.finish()
+                self.processes.broadcast(variant.state_dict())
                 self._keep_finished()
+            self.processes.gather(None)  # the files are there when any process goes on
         return self.history
 
-    def _checked(self, what: str, data: Split) -> tuple[Tensor, Tensor | None]:
-        """Data and labels on the device, after a check of what the variant will see of them."""
-        x, y = data.x, None if self.variant.labels == "none" else data.y
-        if not len(x):
-            raise DataError(f"{what}: there are no data (shape {tuple(x.shape)})")
-        try:
-            if self.settings.transform is None:
-                return self.variant.batch(x, y)
-            x, y = x.to(self.variant.device, self.variant.dtype), None if y is None else y.to(self.variant.device)
-            seen = self.variant.batch(*self._seen(x, y))
-        except DataError as error:
-            raise DataError(f"{what}: {error}") from None
-        if what != "data":
-            return seen
-        # the labels as they were checked, except where the transform is of them too
-        return x, y if self.variant.transforms_labels else seen[1]
+    def _check_same(self) -> None:
+        """Check that all processes are about to do the same.
 
-    def _seen(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """What the variant sees of data: a new draw of the transform."""
-        transform = self.settings.transform
-        if transform is None:
-            return x, y
-        if y is not None and self.variant.transforms_labels:
-            y = transform(y).to(y)
-        return transform(x).to(x), y
+        Raises:
+            ConfigurationError: when they are not.
+        """
+        if self.processes.size > 1:
+            self.processes.check_same(
+                {
+                    "variant": repr(self.variant),
+                    "number of data": self.batches.data_per_epoch,
+                    "shape of a datum": self.data.shape,
+                    "epochs": self.settings.epochs,
+                    **json.loads(self.settings.as_text()),
+                    "folder": str(self.folder),
+                    "epochs done": self.saved["epoch"] if self.saved else 0,
+                }
+            )
 
-    def _labelled_batch_size(self, y: Tensor | None) -> int | None:
+    def _labelled_batch_size(self) -> int | None:
         """How many data with labels each batch is given in addition; ``None`` where labels come as they fall."""
-        size = self.settings.labelled_batch_size
-        if y is None or self.variant.labels != "some" or not self.variant.programs_see_labels or size is None:
+        size, known = self.settings.labelled_batch_size, self.data.known
+        if self.variant.labels != "some" or not self.variant.programs_see_labels or size is None:
             return None
-        known = int(labelled(y).sum())
-        if known in (0, len(y)):
+        if known is None:  # no labels, or not known which
+            return None if size == "auto" or self.data.unlabelled else int(size)
+        number = int(known.sum())
+        if number in (0, len(known)):
             return None
         if size == "auto":
             # where less than a tenth has labels, a batch would hold too few of them, or none
-            return min(known, self.settings.batch_size) if known < len(y) / 10 else None
+            return min(number, self.settings.batch_size) if number < len(known) / 10 else None
         return int(size)
 
-    def _stream(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def _stream(self, epoch: int) -> Generator[tuple[Tensor, Tensor | None], None, None]:
         while True:
             yield from self.batches.epoch(epoch)
             epoch += 1
@@ -235,7 +251,7 @@ class Run:
         if self.folder is not None:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
         shown = self.settings.progress
-        if shown is True or (shown == "auto" and sys.stderr.isatty()):
+        if self.processes.first and (shown is True or (shown == "auto" and sys.stderr.isatty())):
             bar = ProgressBar(desc=type(self.variant).__name__, persist=True, bar_format=None)
             bar.attach(
                 engine,
@@ -258,34 +274,37 @@ class Run:
         if not all(torch.isfinite(weight).all() for weight in self.variant.parameters()):
             # the loss was finite still, but the last step's gradient was not: the checkpoint must not see it
             raise self._not_finite("a weight became NaN or infinite")
+        # running statistics (of batch norm, of baselines) are those of the first process
+        self.processes.broadcast(dict(self.variant.named_buffers()))
+        sums = {"loss": self.total}
         if getattr(self.objective, "terms", None) is not None:
-            reconstruction, kl = (self.reported / n).tolist()
+            sums |= dict(zip(("reconstruction", "kl"), self.reported.tolist(), strict=True))
         else:  # Pyro's own objectives report only their sum
-            some = elbo(self.variant, *self._seen(self.batches.x, self.batches.y))
-            reconstruction, kl = some.reconstruction.mean().item(), some.kl.mean().item()
+            x, y = share_of(self.data.sample(), self.processes.share)
+            some = elbo(self.variant, x, y)
+            share = n / summed({"": len(x)}, self.processes)[""]
+            sums |= {"reconstruction": share * some.reconstruction.sum().item(), "kl": share * some.kl.sum().item()}
+        sums |= {name: value.item() for name, value in self.factors.items()}
+        averages = {name: value / n for name, value in summed(sums, self.processes).items()}
+        loss, reconstruction, kl = (averages.pop(name) for name in ("loss", "reconstruction", "kl"))
         entry: dict[str, Any] = {
-            "loss": self.total / n,
+            "loss": loss,
             "elbo": reconstruction - kl,
             "reconstruction": reconstruction,
             "kl": kl,
             "beta": self.variant.beta.over(self.settings.epochs)(epoch - 1 / len(self.batches)),
             "lr": self.settings.lr(epoch - 1 / len(self.batches)),
-            **{name: value.item() / n for name, value in self.factors.items()},
+            **averages,
         }
         if self.valid is not None:
-            terms = elbo(self.variant, *self.valid)
-            for name, value in zip(terms._fields, terms, strict=True):
-                entry[f"valid_{name}"] = value.mean().item()
-            entry |= {f"valid_{name}": value for name, value in self.variant.score(*self.valid).items()}
-            dimensions = kl_per_dimension(self.variant, *self.valid)
-            if dimensions is not None:
-                entry["valid_kl_per_dimension"] = dimensions.tolist()
+            found = measured(self.variant, self.valid, self.processes)
+            entry |= {f"valid_{name}": value for name, value in found.items()}
         entry["seconds"] = time.perf_counter() - self.started
         self.history.append(**entry)
         if self._score() >= max(map(self._sign, self.history[self._scored()])):
             if self.settings.patience is not None:
                 self.best = copy.deepcopy(self.variant.state_dict())
-            if self.folder is not None:
+            if self.folder is not None and self.processes.first:
                 self.variant.save(self.folder / "best.pt")
 
     def _scored(self) -> str:
@@ -305,7 +324,7 @@ class Run:
 
     def _keep_finished(self) -> None:
         """Write what came after the last epoch, such as M1's classifier, to the files that others load."""
-        if self.folder is not None:
+        if self.folder is not None and self.processes.first:
             content = read_torch(self.folder / "last.pt") | self.variant.to_content()
             write_torch(self.folder / "last.pt", content)
             self.variant.save(self.folder / "best.pt")
@@ -337,21 +356,25 @@ class Run:
         self.engine.load_state_dict(
             {"epoch": epoch, "epoch_length": len(self.batches), "max_epochs": self.settings.epochs}
         )
-        torch.set_rng_state(saved["rng"])
-        if saved["cuda_rng"] is not None and self.variant.device.type == "cuda":
-            torch.cuda.set_rng_state(saved["cuda_rng"], self.variant.device)
+        states = [(saved["rng"], saved["cuda_rng"]), *saved.get("rng_of_others", [])]
+        if self.processes.rank < len(states):  # else there are more processes now, and this one's noise begins here
+            on_cpu, on_cuda = states[self.processes.rank]
+            torch.set_rng_state(on_cpu)
+            if on_cuda is not None and self.variant.device.type == "cuda":
+                torch.cuda.set_rng_state(on_cuda, self.variant.device)
         return epoch
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        digest = hashlib.blake2b(self.batches.x.cpu().numpy().tobytes(), digest_size=16)
-        if self.batches.y is not None:
-            digest.update(self.batches.y.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return self.data.fingerprint
 
     def _write(self) -> None:
         assert self.folder is not None
-        on_cuda = self.variant.device.type == "cuda"
+        device = self.variant.device
+        state = torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        (on_cpu, on_cuda), *others = self.processes.gather(state)
+        if not self.processes.first:
+            return
         write_torch(
             self.folder / "last.pt",
             {
@@ -363,8 +386,9 @@ class Run:
                 "epoch": self.engine.state.epoch,
                 "history": json.dumps(self.history),
                 "stopper": self.stopper.state_dict() if self.stopper is not None else None,
-                "rng": torch.get_rng_state(),
-                "cuda_rng": torch.cuda.get_rng_state(self.variant.device) if on_cuda else None,
+                "rng": on_cpu,
+                "cuda_rng": on_cuda,
+                "rng_of_others": others,
             },
         )
         self.history.to_csv(self.folder / "history.csv")
