@@ -1,6 +1,7 @@
 """Accuracy with few labels and with many, system by system: the experiment that ``pyro-vae compare`` runs.
 
     python benchmarks/labels_table.py digits --seeds 10 --labels 100
+    python benchmarks/labels_table.py digits --seeds 3 --labels 100 --systems PC CPC M1+M2 --suffix _slow
     python benchmarks/labels_table.py digits --seeds 3 --labels all
     python benchmarks/labels_table.py mnist cifar10 --seeds 2 --labels 100 all
 
@@ -22,6 +23,7 @@ def main() -> None:
     options.add_argument("--labels", nargs="+", default=["100", "all"], metavar="N")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--systems", nargs="+", choices=list(SYSTEMS), metavar="SYSTEM")
+    options.add_argument("--suffix", default="", help="of the result's name, where some systems have other seeds")
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
 
@@ -40,7 +42,7 @@ def main() -> None:
                 report=told,
             )
             print(found)
-            arguments.out = RESULTS / f"labels_{name}_{labels}.json"
+            arguments.out = RESULTS / f"labels_{name}_{labels}{arguments.suffix}.json"
             record("labels_table", arguments, found.to_json())
 
 

@@ -164,7 +164,8 @@ def quadrants() -> str:
 
 def labels(name: str) -> str:
     columns = [n for n in ("100", "all") if exists(f"labels_{name}_{n}")]
-    comparison = Comparison([Cell(**cell) for n in columns for cell in read(f"labels_{name}_{n}")])
+    files = [f"labels_{name}_{n}{suffix}" for n in columns for suffix in ("", "_slow")]
+    comparison = Comparison([Cell(**cell) for file in files if exists(file) for cell in read(file)])
     header, *rows = comparison.rows()
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
 

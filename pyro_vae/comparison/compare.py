@@ -65,8 +65,9 @@ class Comparison:
         return list(dict.fromkeys((cell.data, cell.labels) for cell in self.cells))
 
     def systems(self) -> list[System]:
-        """The systems, in order."""
-        return [SYSTEMS[name] for name in dict.fromkeys(cell.system for cell in self.cells)]
+        """The systems that have cells, in the order of :data:`SYSTEMS`."""
+        named = {cell.system for cell in self.cells}
+        return [system for name, system in SYSTEMS.items() if name in named]
 
     def accuracies(self, system: str, data: str, labels: int | None, which: str = "test") -> list[float]:
         """The accuracies of one row and column, one for each seed; ``which`` is ``"test"`` or ``"pool"``."""
