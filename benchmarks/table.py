@@ -94,6 +94,17 @@ def iwae(epochs: int = 12) -> str:
     return "\n".join(lines)
 
 
+def continued(epochs: int = 12, more: int = 6) -> str:
+    lines = [f"| {epochs} epochs as | {more} more as | −log p(x) | active units |", "|---|---|---|---|"]
+    for first in ("vae-1", "iwae-5"):
+        for then in ("vae-1", "iwae-5"):
+            result = read(f"mnist_iwae_1_{first}_{epochs}_then_{then}_{more}")
+            nll = f"{result['negative_log_likelihood']:.2f} ± {result['standard_error']:.2f}"
+            words = [f"{kind}, K = {k}" for kind, k in (name.upper().split("-") for name in (first, then))]
+            lines.append(f"| {words[0]} | {words[1]} | {nll} | {result['active_units']} |")
+    return "\n".join(lines)
+
+
 SBN_PUBLISHED = {"wake_sleep": "116.3", "nvil": "113.1", "reweighted": "103.1", "vimco": "", "straight_through": ""}
 
 
@@ -204,6 +215,7 @@ def tables() -> list[str]:
     found += [classes()] if exists("mnist_conditional_classes") else []
     found += [properties()] if exists("mnist_conditional_properties") else []
     found += [iwae()] if exists("mnist_iwae_1_vae-1_12") else []
+    found += [continued()] if exists("mnist_iwae_1_iwae-5_12_then_vae-1_6") else []
     found += [sbn()] if exists("mnist_sbn_wake_sleep_20") else []
     found += [speed()] if exists("speed") else []
     return [*found, overhead()]
