@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import check_positive
-from pyro_vae.evaluation.codes import check_codes, encodings, mean_and_noise, prior_draws, variance_of_means
+from pyro_vae.evaluation.codes import encodings, mean_and_noise, prior_draws, variance_of_means
 from pyro_vae.evaluation.coordinates import latent_dims
 from pyro_vae.evaluation.discrepancy import Discrepancy, maximum_mean_discrepancy
-from pyro_vae.evaluation.tables import aligned
+from pyro_vae.evaluation.tables import shortened
 from pyro_vae.randomness import seeded
 from pyro_vae.variants.base import Variant
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["AggregatePosterior", "aggregate_posterior"]
-
-_SHOWN = 16
-"""Up to so many dimensions are listed one by one."""
 
 _FOR_MEANS = 30
 """Draws per datum for E_q[z | x], where it has no closed form."""
@@ -53,15 +50,13 @@ class AggregatePosterior:
 
     def __repr__(self) -> str:
         means, scales = self.dataset["mean"].values, self.standard_deviations
-        order = np.argsort(-self.dataset["active_variance"].values, kind="stable")[:_SHOWN]
+        order = np.argsort(-self.dataset["active_variance"].values, kind="stable")
         rows: list[tuple[Any, ...]] = [("dimension", "mean", "sd", "prior mean", "prior sd")]
         for d in order:
             rows.append((int(d), *(f"{v:.2f}" for v in (means[0, d], scales[0, d], means[1, d], scales[1, d]))))
-        left = means.shape[1] - len(order)
-        more = f"\n... and {left} less active dimensions" if left else ""
         found, (n, m) = self.discrepancy, (self.dataset.sizes[name] for name in ("draw", "prior_draw"))
         return (
-            f"{aligned(rows)}{more}\n{n:,} draws of q(z), {m:,} of p(z); MMD^2 {found.mmd2:.2g}, "
+            f"{shortened(rows, 'less active dimensions')}\n{n:,} draws of q(z), {m:,} of p(z); MMD^2 {found.mmd2:.2g}, "
             f"p = {found.p_value:.3g}, bandwidth {', '.join(f'{h:.2g}' for h in found.bandwidths)}\n{self.words}"
         )
 
@@ -120,7 +115,7 @@ def aggregate_posterior(
         Hoffman & Johnson, ELBO surgery, 2016 (http://approximateinference.org/accepted/HoffmanJohnson2016.pdf);
         Gretton et al., A Kernel Two-Sample Test, 2012 (https://jmlr.org/papers/v13/gretton12a.html)
     """
-    check_codes(variant)
+    variant.check_code()
     check_positive("num_samples", num_samples)
     x, y = variant.batch(x, y)
     with torch.no_grad(), seeded(seed, variant.device):

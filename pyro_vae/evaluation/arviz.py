@@ -17,7 +17,7 @@ from pyro_vae.configured import show
 from pyro_vae.errors import ConfigurationError, check_choice, check_positive
 from pyro_vae.evaluation.coordinates import Layout
 from pyro_vae.evaluation.draws import Draws, explain, from_container, from_guide, from_prior, predict_missing
-from pyro_vae.evaluation.inference_data import dataset_of, inference_data, pareto_smoothed
+from pyro_vae.evaluation.inference_data import dataset_of, effective_sample_size, inference_data, pareto_smoothed
 from pyro_vae.evaluation.likelihood import check_density
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.randomness import seeded
@@ -184,7 +184,7 @@ def _posterior(
     if log_weights is not None:
         smoothed, k = pareto_smoothed(log_weights)
         name = "proposal_log_weight" if resample else "log_weight"
-        ess = 1 / np.exp(2 * smoothed).sum(0)
+        ess = effective_sample_size(smoothed)
         statistics = {name: log_weights, "pareto_k": k, "importance_ess": ess}
         latents = latents.taken(_drawn_again(smoothed)) if resample else latents
     predict_missing(variant, latents, x, y, chunk)

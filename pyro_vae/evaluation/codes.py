@@ -11,11 +11,11 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from pyro_vae.errors import ConfigurationError, DataError, check_positive
+from pyro_vae.errors import DataError, check_positive
 from pyro_vae.evaluation.coordinates import latent_dims
-from pyro_vae.evaluation.tables import aligned
+from pyro_vae.evaluation.tables import shortened
 from pyro_vae.randomness import seeded
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant, drawing, evaluating
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,15 +24,11 @@ __all__ = [
     "ActiveUnits",
     "active_units",
     "check_code_density",
-    "check_codes",
     "encodings",
     "mean_and_noise",
     "prior_draws",
     "variance_of_means",
 ]
-
-_SHOWN = 16
-"""Up to so many dimensions are listed one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +55,11 @@ class ActiveUnits:
 
     def __repr__(self) -> str:
         variances = self.dataset["variance"].values
-        order = np.argsort(-variances, kind="stable")[:_SHOWN]
+        order = np.argsort(-variances, kind="stable")
         rows = [("dimension", "variance", ""), *((int(d), f"{variances[d]:.2g}", _word(self, d)) for d in order)]
-        left = len(variances) - len(order)
-        more = f"\n... and {left} whose variance is smaller" if left else ""
         return (
-            f"{aligned(rows)}{more}\n{self.count} of {len(variances)} dimensions active: Var_x(E[z_d | x]) > "
-            f"{self.threshold:g}"
+            f"{shortened(rows, 'whose variance is smaller')}\n"
+            f"{self.count} of {len(variances)} dimensions active: Var_x(E[z_d | x]) > {self.threshold:g}"
         )
 
 
@@ -116,7 +110,7 @@ def active_units(
     """
     import xarray as xr
 
-    check_positive("num_samples", max(num_samples, 2) if num_samples != 1 else 1)
+    check_positive("num_samples", num_samples)
     x, y = variant.batch(x, y)
     with torch.no_grad(), seeded(seed, variant.device):
         variance = variance_of_means([mean_and_noise(q, num_samples) for _, q in encodings(variant, x, y, batch_size)])
@@ -160,24 +154,10 @@ def prior_draws(variant: Variant, n: int) -> Tensor:
     Raises:
         ConfigurationError: when there is no p(z), or it cannot be drawn from.
     """
-    with torch.no_grad(), evaluating(variant):
-        try:
-            prior = variant.code_prior()
-            # in pieces: a mixture draws from every component before it chooses one
-            return torch.cat([prior.sample((min(4000, n - start),)) for start in range(0, n, 4000)])
-        except NotImplementedError as error:
-            reason = str(error).splitlines()[0] if error.args else "the prior cannot be drawn from"
-            raise ConfigurationError(reason) from None
-
-
-def check_codes(variant: Variant) -> None:
-    """Check that data have codes at all.
-
-    Raises:
-        ConfigurationError: when they do not.
-    """
-    if not variant.has_code:
-        raise ConfigurationError(f"{type(variant).__name__} has no codes: nothing in it is latent")
+    with torch.no_grad(), evaluating(variant), drawing():
+        prior = variant.code_prior()
+        # in pieces: a mixture draws from every component before it chooses one
+        return torch.cat([prior.sample((min(4000, n - start),)) for start in range(0, n, 4000)])
 
 
 def check_code_density(variant: Variant, what: str) -> None:
@@ -191,7 +171,7 @@ def check_code_density(variant: Variant, what: str) -> None:
         ConfigurationError: without codes.
         DataError: naming the parts that have no density.
     """
-    check_codes(variant)
+    variant.check_code()
     parts = variant.guide.parts_without_density() + [
         part for part in variant.model.parts_without_density() if part is not variant.likelihood
     ]

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import ConfigurationError, DataError, check_positive
-from pyro_vae.evaluation.codes import check_codes
 from pyro_vae.evaluation.elbo import alike, elbo
 from pyro_vae.evaluation.likelihood import Method, check_density
 from pyro_vae.evaluation.likelihood import log_likelihood as estimate
@@ -151,7 +150,7 @@ def amortisation_gap(
         Cremer, Li & Duvenaud, Inference Suboptimality in Variational Autoencoders, 2018, section 3
         (https://arxiv.org/abs/1801.03558)
     """
-    check_codes(variant)
+    variant.check_code()
     for name, number in {"num_samples": num_samples, "num_particles": num_particles, "steps": steps}.items():
         check_positive(name, number)
     if not lr > 0:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["dataset_of", "inference_data", "pareto_smoothed"]
+__all__ = ["dataset_of", "effective_sample_size", "inference_data", "pareto_smoothed"]
 
 _TAIL = 30
 """Of fewer draws the largest fifth is not enough to fit a tail to: ArviZ 1 has NaN then."""
@@ -71,6 +71,11 @@ def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for datum in np.flatnonzero(~alike):
             smoothed[datum], k[datum] = _psis(plain[datum])
     return smoothed.T, np.where(np.isnan(k), np.inf, k)  # NaN where the fit failed
+
+
+def effective_sample_size(log_weights: np.ndarray) -> np.ndarray:
+    """How many draws from the target the draws are worth, (N,): 1 / sum w^2 of normalised log-weights (S, N)."""
+    return 1 / np.exp(2 * log_weights).sum(0)
 
 
 def _psis(log_weights: np.ndarray) -> tuple[np.ndarray, float]:

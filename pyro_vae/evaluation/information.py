@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["MutualInformation", "mutual_information"]
 
 _BATCH = 1000
+
+_Placed = tuple[int, TorchDistribution]
+"""The number of the first datum of a batch, and q(z | x) of its data."""
 
 _TERMS = {
     "rate": "rate, E KL(q(z | x) || p(z))",
@@ -134,32 +136,24 @@ def mutual_information(
     if len(x) < 2:
         raise DataError("x: the mutual information of codes and data wants at least two data, got one")
     with torch.no_grad(), evaluating(variant), seeded(seed, variant.device):
-        batches = [q for _, q in encodings(variant, x, y, min(_BATCH, chunk))]
+        batches = [(int(rows[0]), q) for rows, q in encodings(variant, x, y, min(_BATCH, chunk))]
         prior = variant.code_prior()
-        rows = [_terms(q, prior, batches, start, num_samples, chunk) for start, q in _placed(batches)]
+        rows = [_terms(q, prior, batches, start, len(x), num_samples, chunk) for start, q in batches]
     rate, information, upper = (torch.cat(parts).cpu().numpy() for parts in zip(*rows, strict=True))
     values = {"rate": rate, "mutual_information": information, "marginal_kl": rate - information, "upper_bound": upper}
     return MutualInformation(xr.Dataset({name: ("datum", value) for name, value in values.items()}))
 
 
-def _placed(batches: list[TorchDistribution]) -> Iterator[tuple[int, TorchDistribution]]:
-    """Each batch with the number of its first datum."""
-    start = 0
-    for q in batches:
-        yield start, q
-        start += q.batch_shape[0]
-
-
 def _terms(
     q: TorchDistribution,
     prior: TorchDistribution,
-    batches: list[TorchDistribution],
+    batches: list[_Placed],
     start: int,
+    n: int,
     num_samples: int,
     chunk: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rate, mutual information and its upper bound of a batch of data, (B,) each, in double precision."""
-    n = sum(other.batch_shape[0] for other in batches)
     totals = torch.zeros(3, q.batch_shape[0], dtype=torch.double)
     exact = kl_exact(q, prior)
     for z in (q.sample() for _ in range(num_samples)):
@@ -172,12 +166,12 @@ def _terms(
     return rate, information, upper
 
 
-def _others(z: Tensor, start: int, batches: list[TorchDistribution], chunk: int) -> Tensor:
+def _others(z: Tensor, start: int, batches: list[_Placed], chunk: int) -> Tensor:
     """log sum_m q(z_n | x_m) over all data m but n itself, (B,), for codes (B, D) of the data from ``start`` on."""
     found = []
-    for rows in torch.arange(len(z), device=z.device).split(max(1, chunk // batches[0].batch_shape[0])):
+    for rows in torch.arange(len(z), device=z.device).split(max(1, chunk // batches[0][1].batch_shape[0])):
         parts = []
-        for first, q in _placed(batches):
+        for first, q in batches:
             log_q = q.log_prob(z[rows, None]).double()  # (k, B'): each draw under each datum's distribution
             itself = (start + rows)[:, None] == first + torch.arange(log_q.shape[1], device=z.device)
             parts.append(log_q.masked_fill(itself, -math.inf).logsumexp(1))

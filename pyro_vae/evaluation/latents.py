@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from pyro_vae.errors import ConfigurationError
-from pyro_vae.parts import Shape, numel
+from pyro_vae.parts import Shape, numel, support_of
 
 __all__ = ["Latent"]
 
@@ -49,9 +49,7 @@ class Latent:
             >>> Latent.of({"name": "z", "fn": bits, "value": torch.ones(3)}).kind
             'bits'
         """
-        support: Any = site["fn"].support
-        while hasattr(support, "base_constraint"):
-            support = support.base_constraint
+        support: Any = support_of(site["fn"])
         shape, dtype = tuple(site["fn"].event_shape), site["value"].dtype
         if isinstance(support, type(constraints.real)):
             return Latent(shape, "real", 0, 0, dtype)

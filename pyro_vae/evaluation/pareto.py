@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from pyro_vae.errors import check_positive
-from pyro_vae.evaluation.codes import check_codes
 from pyro_vae.evaluation.draws import from_guide
-from pyro_vae.evaluation.inference_data import pareto_smoothed
+from pyro_vae.evaluation.inference_data import effective_sample_size, pareto_smoothed
 from pyro_vae.evaluation.likelihood import at_once, check_density
 from pyro_vae.evaluation.tables import aligned
 from pyro_vae.randomness import seeded
@@ -100,7 +99,7 @@ def pareto_k(
     """
     import xarray as xr
 
-    check_codes(variant)
+    variant.check_code()
     check_positive("num_samples", num_samples)
     check_positive("chunk", chunk)
     check_density(variant)
@@ -113,7 +112,7 @@ def pareto_k(
             )
             assert log_weights is not None
             smoothed, k = pareto_smoothed(log_weights)
-            found.append((k, 1 / np.exp(2 * smoothed).sum(0)))
+            found.append((k, effective_sample_size(smoothed)))
     k, ess = (np.concatenate(parts) for parts in zip(*found, strict=True))
     dataset = xr.Dataset({"pareto_k": ("datum", k), "importance_ess": ("datum", ess)})
     return ParetoK(dataset, num_samples)

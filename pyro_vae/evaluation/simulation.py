@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.errors import ConfigurationError, DataError, check_positive
-from pyro_vae.evaluation.codes import check_codes
 from pyro_vae.evaluation.coordinates import latent_dims
 from pyro_vae.evaluation.likelihood import at_once
-from pyro_vae.evaluation.tables import aligned
+from pyro_vae.evaluation.tables import shortened
 from pyro_vae.randomness import seeded
 from pyro_vae.variants.base import Variant, evaluating
 
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["SimulationBasedCalibration", "simulation_based_calibration"]
-
-_SHOWN = 16
-"""Up to so many dimensions are listed one by one."""
 
 _CLEAR = 3.0
 """Standard errors from which on a departure is put in words."""
@@ -60,17 +55,16 @@ class SimulationBasedCalibration:
 
     def __repr__(self) -> str:
         p = self.dataset["p_value"].values
-        order = np.argsort(p, kind="stable")[:_SHOWN]
+        order = np.argsort(p, kind="stable")
         columns = [self.dataset[name].values for name in ("slope", "spread")]
         rows: list[tuple[Any, ...]] = [("dimension", "p", "slope", "spread", "the guide is")]
         words = self.words()
         for d in order:
             rows.append((int(d), f"{p[d]:.2g}", *(f"{values[d]:+.1f}" for values in columns), words[d]))
-        left = len(p) - len(order)
-        more = f"\n... and {left} with larger p" if left else ""
         return (
-            f"{aligned(rows)}{more}\nranks of the codes of {self.dataset.sizes['simulation']:,} data drawn from the "
-            f"model, among {self.num_samples:,} draws from the guide\nslope and spread in standard errors"
+            f"{shortened(rows, 'with larger p')}\n"
+            f"ranks of the codes of {self.dataset.sizes['simulation']:,} data drawn from the model, among "
+            f"{self.num_samples:,} draws from the guide\nslope and spread in standard errors"
         )
 
 
@@ -128,7 +122,7 @@ def simulation_based_calibration(
         (https://arxiv.org/abs/1804.06788); Yao et al., Yes, but Did It Work?: Evaluating Variational Inference, 2018,
         section 3 (https://arxiv.org/abs/1802.02538)
     """
-    check_codes(variant)
+    variant.check_code()
     for name, number in {"num_data": num_data, "num_samples": num_samples, "bins": bins, "chunk": chunk}.items():
         check_positive(name, number)
     if bins < 2 or (num_samples + 1) % bins:
@@ -173,10 +167,7 @@ def _simulated(variant: Variant, given: Tensor | None, n: int) -> tuple[Tensor, 
         x, y = (None, chosen) if variant.explains_data else (chosen, None)
     size = {"size": n} if variant.explains_data else {}
     told = {name: value for name, value in (("x", x), ("y", y)) if value is not None}
-    try:
-        nodes: Any = poutine.trace(variant.model).get_trace(**told, **size).nodes
-    except NotImplementedError as error:
-        raise ConfigurationError(str(error).splitlines()[0]) from None
+    nodes = variant.simulate(**told, **size).nodes
     drawn = {name: nodes[name]["value"] for name in ("x", "y") if name in nodes}
     found: dict[str, Any] = {"x": x, "y": y, **drawn}
     return nodes[variant.code]["value"], found["x"], found["y"]

@@ -122,11 +122,14 @@ class Renyi(ELBO):
             bound = bound + weights.share * self._bound(log_w).sum()
             set_ratios([gate for gate in gates if gate.group == group], weights, self._ratios(log_w.detach()))
         factors = self._factors(*traces, doubly=bool(gates))
+        self._report(traces, bound)
+        return -(bound + factors)
+
+    def _report(self, traces: tuple[Any, Any], bound: Any) -> None:
+        """Set the terms; last of all, for what is computed here stays in the traces, without gradients."""
         with torch.no_grad():
-            # last: what is computed here stays in the traces, without gradients
             self.terms = self._account(*traces).terms(self.num_particles)
         self.terms.bound = torch.as_tensor(bound).detach()
-        return -(bound + factors)
 
     def _bound(self, log_w: Tensor) -> Tensor:
         """The bound of each datum, (B,), from log w (K, B)."""

@@ -240,9 +240,7 @@ class VIMCO(Renyi):
             signal = self._signal(log_w.detach()) + self._signal_of_factors(*traces, group, found)
             scores = scores + found.share * sum((signal * score).sum() for score in found.scores)
         value = bound + self._factors(*traces)
-        with torch.no_grad():
-            self.terms = self._account(*traces).terms(self.num_particles)
-        self.terms.bound = bound.detach()
+        self._report(traces, bound)
         return carrying(-value, -(value + scores))
 
     def _signal(self, log_w: Tensor) -> Tensor:

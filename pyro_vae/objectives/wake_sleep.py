@@ -102,9 +102,7 @@ class ReweightedWakeSleep(Renyi):
         if sleep and torch.is_grad_enabled():
             follows = follows + sleep * log_guide(guide, *dream(model, arguments))
         value = bound + self._factors(*traces)
-        with torch.no_grad():
-            self.terms = self._account(*traces).terms(self.num_particles)
-        self.terms.bound = bound.detach()
+        self._report(traces, bound)
         return carrying(-value, -(value + follows))
 
 

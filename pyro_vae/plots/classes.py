@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae.errors import ConfigurationError
 from pyro_vae.plots.grids import is_image, shortened, show
 from pyro_vae.plots.pictures import as_array
-from pyro_vae.plots.quantities import as_batch, check_code, check_count, code_points
+from pyro_vae.plots.quantities import as_batch, check_count, code_points
 from pyro_vae.plots.style import Figure
 from pyro_vae.variants.base import Variant
 
@@ -96,7 +96,7 @@ def styles(
     References:
         Kingma, Rezende, Mohamed & Welling, 2014, figure 1b (https://arxiv.org/abs/1406.5298)
     """
-    check_code(variant)
+    variant.check_code()
     if not variant.decodes_label:
         raise ConfigurationError(
             f"{type(variant).__name__} decodes codes without labels, so no style can be shown in every class"

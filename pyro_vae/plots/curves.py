@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from pyro_vae.errors import ConfigurationError
 from pyro_vae.evaluation import elbo, kl_per_dimension
 from pyro_vae.plots.pictures import as_array
-from pyro_vae.plots.quantities import as_batch, check_code, codes, posterior_name, quietly
+from pyro_vae.plots.quantities import as_batch, codes, posterior_name, quietly
 from pyro_vae.plots.style import FIRST, INK, MUTED, SECOND, UNLABELLED, Figure, entitle, styled
 from pyro_vae.variants.base import Variant
 
@@ -112,7 +112,7 @@ def kl(variant: Variant, x: Any, y: Any = None) -> Figure:
         Burda, Grosse & Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5.2, on active units
         (https://arxiv.org/abs/1509.00519)
     """
-    check_code(variant)
+    variant.check_code()
     if missing := variant.guide.parts_without_density():
         raise ConfigurationError(
             f"{type(variant).__name__} has no KL to draw: its guide {missing[0]!r} has no density q(z | x)"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_vae.errors import ConfigurationError, DataError
 from pyro_vae.plots.grids import is_image, show, show_images
-from pyro_vae.plots.quantities import as_batch, as_xy, check_code, check_count, check_real, codes, quietly
+from pyro_vae.plots.quantities import as_batch, as_xy, check_count, check_real, codes, quietly
 from pyro_vae.plots.style import Figure
 from pyro_vae.variants.base import Variant
 
@@ -118,7 +118,7 @@ def reconstructions(
         >>> vae = pv.VAE(priors.StandardNormal(2), likelihoods.Bernoulli((1, 8, 8)))
         >>> figure = plots.reconstructions(vae, torch.zeros(20, 1, 8, 8), n=5)
     """
-    check_code(variant)
+    variant.check_code()
     is_image(variant.likelihood.shape)
     x, y = as_batch(variant, x, y, check_count("n", n, 1))
     with quietly(variant):  # a posterior whose mean has no closed form is drawn from
@@ -167,7 +167,7 @@ def interpolation(
         White, Sampling Generative Networks, 2016 (https://arxiv.org/abs/1609.04468)
     """
     check_count("steps", steps, 2)
-    check_code(variant)
+    variant.check_code()
     check_real(variant, "interpolation", "see reconstructions(variant, x)")
     is_image(variant.shape)
     if len(np.shape(as_xy(x)[0])) == len(variant.shape) + 2 and np.shape(x)[1] == 2:

@@ -15,7 +15,6 @@ from pyro_vae.plots.grids import check_names, draw_heat, draw_mosaic, is_image, 
 from pyro_vae.plots.pictures import as_array
 from pyro_vae.plots.quantities import (
     as_batch,
-    check_code,
     check_count,
     check_dimensions,
     check_real,
@@ -69,7 +68,7 @@ def manifold(
         Kingma & Welling, 2014, appendix A, figure 4 (https://arxiv.org/abs/1312.6114)
     """
     check_count("n", n, 2)
-    check_code(variant)
+    variant.check_code()
     check_real(variant, "manifold", "see samples(variant)")
     check_names(variant, feature_names)
     image = is_image(variant.shape)
@@ -187,7 +186,7 @@ def traversal(
         Higgins et al., beta-VAE, 2017, figures 1 to 4 (https://openreview.net/forum?id=Sy2fzU9gl)
     """
     check_count("n", n, 2)
-    check_code(variant)
+    variant.check_code()
     check_real(variant, "traversal", "see samples(variant)")
     is_image(variant.shape)
     label = y

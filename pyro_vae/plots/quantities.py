@@ -23,7 +23,6 @@ from pyro_vae.variants.base import Variant, evaluating, point_estimate, represen
 __all__ = [
     "as_batch",
     "as_xy",
-    "check_code",
     "check_count",
     "check_dimensions",
     "check_real",
@@ -105,7 +104,7 @@ def colours_and_batch(variant: Variant, x: Any, y: Any) -> tuple[Tensor, Tensor 
     Raises:
         DataError: when data or labels do not fit.
     """
-    check_code(variant)
+    variant.check_code()
     if variant.labels == "none":
         x, y = as_xy(x, y)
         x = variant.as_data(x)
@@ -150,22 +149,12 @@ def check_dimensions(variant: Variant, dimensions: int | Sequence[int]) -> list[
     Raises:
         ConfigurationError: when the variant has no such dimension.
     """
-    check_code(variant)
+    variant.check_code()
     chosen = [dimensions] if isinstance(dimensions, int) else [int(d) for d in dimensions]
     size = variant.latent_size
     if not chosen or any(not 0 <= d < size for d in chosen):
         raise ConfigurationError(f"the latent dimensions are 0 to {size - 1}, got {dimensions!r}")
     return chosen
-
-
-def check_code(variant: Variant) -> None:
-    """Check that data have codes at all.
-
-    Raises:
-        ConfigurationError: when they do not.
-    """
-    if not variant.has_code:
-        raise ConfigurationError(f"{type(variant).__name__} has no codes to draw: nothing in it is latent")
 
 
 def check_real(variant: Variant, plot: str, instead: str) -> None:

@@ -17,7 +17,6 @@ from matplotlib.transforms import Bbox
 from pyro_vae.errors import ConfigurationError
 from pyro_vae.plots.pictures import as_array
 from pyro_vae.plots.quantities import (
-    check_code,
     check_dimensions,
     check_real,
     code_draws,
@@ -67,7 +66,7 @@ def latent(
         >>> vae = pv.VAE(priors.StandardNormal(2), likelihoods.Bernoulli(5))
         >>> figure = plots.latent(vae, torch.zeros(20, 5), torch.arange(20) % 3)
     """
-    check_code(variant)
+    variant.check_code()
     if variant.code_shape == (1,):
         return histograms(variant, x, y, class_names=class_names)
     x, given, y = colours_and_batch(variant, x, y)

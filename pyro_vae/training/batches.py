@@ -37,12 +37,11 @@ class Batches(Order):
         share: tuple[int, int] = (0, 1),
     ) -> None:
         known = None if y is None else labelled(y).cpu()
-        mixed = known is not None and bool(known.any() and not known.all())
-        if y is None:
+        if known is None:
             labelled_batch_size = None
-        elif labelled_batch_size is not None:
-            mixed = True
-        super().__init__(len(x), batch_size, seed, known if mixed else None, labelled_batch_size, share)
+        elif labelled_batch_size is None and known.any() == known.all():
+            known = None  # all data are of one kind
+        super().__init__(len(x), batch_size, seed, known, labelled_batch_size, share)
         self.x = x
         self.y = y
         self.transform = transform

@@ -177,13 +177,20 @@ class Variant(Inputs):
             arguments["y"] = self.as_labels(self._for_each(y, n), n, complete=True)
         elif self.labels == "all":
             raise DataError(f"{type(self).__name__} generates data for given labels; call generate(n, y)")
-        try:
-            with torch.no_grad(), evaluating(self):
-                trace = poutine.trace(self.model).get_trace(**arguments)
-        except NotImplementedError as error:
-            raise ConfigurationError(error.args[0].splitlines()[0]) from None
-        site: Any = trace.nodes["x"]
+        site = self.simulate(**arguments).nodes["x"]
         return site["fn"].mean if mean else site["value"]
+
+    def simulate(self, **arguments: Any) -> Any:
+        """Tell the story once, without data: a trace of the model, run on nothing but these arguments.
+
+        Args:
+            arguments: of the model, by name: ``size``, how many data, or what is given.
+
+        Raises:
+            ConfigurationError: when the prior cannot be drawn from.
+        """
+        with torch.no_grad(), evaluating(self), drawing():
+            return poutine.trace(self.model).get_trace(**arguments)
 
     def encode(self, x: Any, y: Any = None) -> TorchDistribution:
         """q(z | x), or q(z | x, y) where the story has labels: a distribution; take its ``mean``, or ``sample()`` it.
@@ -195,7 +202,7 @@ class Variant(Inputs):
         Raises:
             DataError: when the data do not fit.
         """
-        self._check_code()
+        self.check_code()
         x, y = self.batch(x, y)
         y = self.completed(x, y)
         with torch.no_grad(), evaluating(self):
@@ -212,7 +219,7 @@ class Variant(Inputs):
         Raises:
             DataError: when the codes have another shape, or for labels that are missing or not wanted.
         """
-        self._check_code()
+        self.check_code()
         z = torch.as_tensor(z, device=self.device).to(self.dtype)
         batch = z.shape[: max(0, z.dim() - len(self.code_shape))]
         if z.shape != (*batch, *self.code_shape):
@@ -226,10 +233,15 @@ class Variant(Inputs):
         Raises:
             ConfigurationError: where codes have no prior of their own.
         """
-        self._check_code()
+        self.check_code()
         return self.model.prior()  # type: ignore[union-attr, operator]
 
-    def _check_code(self) -> None:
+    def check_code(self) -> None:
+        """Check that data have codes at all.
+
+        Raises:
+            ConfigurationError: when they do not.
+        """
         if not self.has_code:
             raise ConfigurationError(f"{type(self).__name__} has no codes: nothing in it is latent")
 
@@ -245,7 +257,7 @@ class Variant(Inputs):
         Raises:
             DataError: when the data do not fit.
         """
-        self._check_code()
+        self.check_code()
         x, y = self.batch(x, y)
         y = self.completed(x, y)
         q = self.encode(x, y)
@@ -395,6 +407,20 @@ def evaluating(variant: torch.nn.Module) -> Iterator[None]:
     """
     with pyro.get_param_store().scope(), in_evaluation(variant):
         yield
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """A context in which a prior that cannot be drawn from is an error that says so.
+
+    Raises:
+        ConfigurationError: when what is drawn inside has no draws.
+    """
+    try:
+        yield
+    except NotImplementedError as error:
+        reason = str(error) or "the prior cannot be drawn from"
+        raise ConfigurationError(reason.splitlines()[0]) from None
 
 
 def representative(distribution: TorchDistribution) -> Tensor:

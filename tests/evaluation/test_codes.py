@@ -238,3 +238,8 @@ def test_every_kind_of_variant_has_them(name):
     assert found.mutual_information < found.upper_bound
     assert evaluation.aggregate_posterior(variant, x, y, permutations=9).dataset["z"].shape == (24, family.D)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_active_units_wants_at_least_one_draw():
+    with pytest.raises(pv.ConfigurationError, match="num_samples"):
+        evaluation.active_units(family.vae(posterior="flow"), torch.zeros(5, *family.IMAGE), num_samples=0)

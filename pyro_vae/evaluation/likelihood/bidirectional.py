@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.errors import DataError, check_positive
@@ -149,7 +148,7 @@ def _simulated(variant: Variant, n: int, x: Any, y: Any) -> tuple[Tensor, Tensor
             raise DataError(f"the data of {name} do not depend on labels; leave y out")
         y = None if y is None else variant.as_labels(y, len(y), complete=True)
         arguments = {"size": n} if y is None else {"y": y}
-    trace = poutine.trace(variant.model).get_trace(**arguments)
+    trace = variant.simulate(**arguments)
     values: Any = {site: trace.nodes[site]["value"] for site in trace.stochastic_nodes}
     if not variant.explains_data:
         return x, values["y"], values
