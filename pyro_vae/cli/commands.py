@@ -262,7 +262,7 @@ def compare(argv: list[str]) -> None:
     from pyro_vae import comparison, plots
 
     options = parser_of("compare").parse_args(_hyphened(argv))
-    folder = make_folder(options.folder or f"runs/compare-{options.data}")
+    folder = make_folder(options.folder or f"runs/compare-{Path(options.data).stem}")
     console = Console(highlight=False)
 
     def told(cell: comparison.Cell, number: int, of: int) -> None:
@@ -304,12 +304,15 @@ def list_all(argv: list[str]) -> None:
     console = Console()
     for kind in kinds if not argv else [check_choice("kind", argv[0], kinds)]:
         if kind == "data":
-            print_table(console, "data", ("name", "what it is"), [*available().items()])
+            print_table(console, "data", ("name", "what it is"), [*available().items(), _OWN_FILES])
             continue
         rows = [(e.name, ", ".join(a.name for a in e.arguments if a.name != "shape"), e.summary) for e in entries(kind)]
         if kind == "objectives":
             rows += [(name, "", "Pyro's own") for name in pyro_objectives() if name not in {row[0] for row in rows}]
         print_table(console, kind, ("name", "options", "what it is"), rows)
+
+
+_OWN_FILES = ("mine.npz, .npy, .csv", "a file of your own: arrays x and y, Keras' x_train ..., or a table with a column y")
 
 
 def _hyphened(argv: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyro_vae import data
 from pyro_vae.data import Dataset, Split
+from pyro_vae.data.own import is_file_name
 from pyro_vae.errors import ConfigurationError, check_choice
 from pyro_vae.randomness import seeded
 from pyro_vae.variants import Variant
@@ -21,13 +22,14 @@ TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {"binarize": data.binarize, 
 
 @functools.lru_cache(maxsize=2)
 def load(name: str, root: str | None = None, transform: str | None = None) -> Dataset:
-    """A data set as it is; its ``kind`` is what the variant will see after the transform.
+    """A data set, by name or from a file, as it is; its ``kind`` is what the variant will see after the transform.
 
     Raises:
         ConfigurationError: for unknown names, with the nearest right one.
         DataNotFound: when its files are nowhere.
     """
-    check_choice("data set", name, data.available())
+    if not is_file_name(name):
+        check_choice("data set", name, data.available())
     if transform is not None:
         check_choice("transform", transform, TRANSFORMS)
     dataset = data.load(name, root)

@@ -193,7 +193,8 @@ def _resuming(command: str, name: str | None, rest: list[str]) -> list[str]:
 
 
 def _default_folder(variant: str, data: str) -> Path:
-    return Path("runs", f"{variant.rpartition('.')[2]}-{data}".lower())
+    name = Path(data).stem  # of a file, or of a known set
+    return Path("runs", f"{variant.rpartition('.')[2]}-{name}".lower())
 
 
 def _check(cls: type[Variant], values: dict[str, Any]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable
+from pathlib import Path
 
-from pyro_vae.data import images, tables
+from pyro_vae.data import images, own, tables
 from pyro_vae.data.split import Dataset
 
 __all__ = ["available", "load"]
@@ -43,7 +44,7 @@ def available() -> dict[str, str]:
 
 
 def load(
-    name: str,
+    name: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
     *,
     seed: int = 0,
@@ -62,8 +63,16 @@ def load(
     drawn with `seed`, stratified by class where there are classes. `frey_faces`: 1,565, 200 and 200 drawn
     with `seed`.
 
+    A file of one's own is a data set too: ``load("mine.npz")`` with arrays ``x`` (N, \*event) and, where there are
+    labels, ``y``, cut into 70, 15 and 15 % with `seed`; or with ``x_train``, ``y_train``, ``x_test``, ``y_test``
+    (and ``x_valid``, ``y_valid``, else a tenth of the training data), as Keras writes them. An ``.npy`` file is
+    ``x`` alone; in a ``.csv`` file with a line of names, column ``y`` is the label and the others are x. Integer or
+    named labels are classes, -1 or nothing where missing; floats are properties. Bytes are divided by 255, images
+    (N, H, W) and (N, H, W, C) become (N, C, H, W), and what the values are (0 and 1; within [0, 1]; counts; reals)
+    is seen from them. Columns of reals are standardised as above.
+
     Arguments:
-        name: One of :func:`available`.
+        name: One of :func:`available`, or a file.
         root: The folder with the files, laid out as torchvision does (``MNIST/raw/train-images-idx3-ubyte``,
             gzipped or not). It may be read-only. If None, the environment variable PYRO_VAE_DATA. The cache
             (``$XDG_CACHE_HOME/pyro_vae``, by default ``~/.cache/pyro_vae``) is searched next, and what
@@ -73,9 +82,9 @@ def load(
             test (which never changes). None for the usual size.
 
     Raises:
-        ValueError: if the name is unknown, or `valid` leaves nothing to train on.
+        ValueError: if the name is unknown, a file's numbers make no data, or `valid` leaves nothing to train on.
         DataNotFound: if the files are nowhere and cannot be downloaded, or `root` is no folder.
-        DataCorrupted: if a file is damaged.
+        DataCorrupted: if a file is damaged, or holds other arrays.
 
     Example:
         >>> from pyro_vae import data
@@ -85,9 +94,13 @@ def load(
         >>> digits.train.x.min().item(), digits.train.x.max().item()
         (0.0, 1.0)
     """
+    if own.is_file_name(os.fspath(name)):
+        return own.read(Path(name).expanduser(), seed, valid)
     if name not in _DATASETS:
         close = difflib.get_close_matches(str(name).lower(), _DATASETS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"unknown data set {name!r}.{hint} Available: {', '.join(_DATASETS)}")
-    read, _ = _DATASETS[name]
+        raise ValueError(
+            f"unknown data set {name!r}.{hint} Available: {', '.join(_DATASETS)}, and files {', '.join(own.SUFFIXES)}"
+        )
+    read, _ = _DATASETS[str(name)]
     return read(root, seed, valid)

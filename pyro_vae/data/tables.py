@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 
-from pyro_vae.data.parts import random_cut
+from pyro_vae.data.parts import cut_by_fraction, standardised
 from pyro_vae.data.split import Dataset, Split
 
 __all__ = ["breast_cancer", "diabetes", "digits", "wine"]
-
-_TEST_FRACTION = 0.15
 
 
 def digits(root: object, seed: int, valid: int | float | None) -> Dataset:
@@ -22,7 +19,7 @@ def digits(root: object, seed: int, valid: int | float | None) -> Dataset:
     bunch = load_digits()
     x = torch.from_numpy(bunch.images).float().div_(16).unsqueeze(1)
     split = Split(x, torch.from_numpy(bunch.target).long())
-    train, valid_split, test = _cut(split, valid, seed, stratified=True)
+    train, valid_split, test = cut_by_fraction(split, valid, seed, stratified=True)
     return Dataset(
         "digits",
         train,
@@ -84,11 +81,8 @@ def _table(name: str, bunch: Any, seed: int, valid: int | float | None, *, sourc
     classes = getattr(bunch, "target_names", None)
     y = torch.from_numpy(bunch.target)
     y = y.float().unsqueeze(-1) if classes is None else y.long()
-    parts = _cut(Split(torch.from_numpy(bunch.data), y), valid, seed, stratified=classes is not None)
-    x = parts[0].x  # of the training split only
-    mean, std = x.mean(0), x.std(0, correction=0)
-    std = torch.where(std > 0, std, 1.0)  # a constant column becomes zeros
-    train, valid_split, test = (Split(((part.x - mean) / std).float(), part.y) for part in parts)
+    whole = Split(torch.from_numpy(bunch.data), y)
+    train, valid_split, test = standardised(*cut_by_fraction(whole, valid, seed, stratified=classes is not None))
     return Dataset(
         name,
         train,
@@ -100,8 +94,3 @@ def _table(name: str, bunch: Any, seed: int, valid: int | float | None, *, sourc
         feature_names=tuple(map(str, bunch.feature_names)),
         source=source,
     )
-
-
-def _cut(split: Split, valid: int | float | None, seed: int, *, stratified: bool) -> tuple[Split, Split, Split]:
-    num_test = math.ceil(_TEST_FRACTION * len(split))
-    return random_cut(split, valid, num_test=num_test, seed=seed, stratified=stratified)

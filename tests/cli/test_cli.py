@@ -307,3 +307,22 @@ def test_as_a_process_of_its_own(here):
     done = subprocess.run([*command, "fit", "VAE", "--prior=Flaw"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("pyro-vae: error: --prior=Flaw is unknown; did you mean Flow?")
+
+
+# -- data of one's own
+
+
+def test_a_file_of_ones_own_from_training_to_evaluation(here, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(here / "mine.npz", x=rng.random((60, 6, 6)), y=np.arange(60) % 3)
+    assert main(["fit", "M2", "--data", "mine.npz", "--labels=12", *SMALL]) == 0
+    assert (here / "runs" / "m2-mine" / "last.pt").exists()
+    assert pv.load(here / "runs" / "m2-mine" / "last.pt").shape == (1, 6, 6)
+    capsys.readouterr()
+    assert main(["evaluate", "runs/m2-mine", "--num-samples=5"]) == 0
+    assert "9 test data of mine" in capsys.readouterr().out
+    assert main(["report", "runs/m2-mine"]) == 0
+
+
+def test_a_file_that_is_not_there(here, capsys):
+    assert "there is no file 'mine.csv'" in fails(capsys, "fit", "VAE", "--data", "mine.csv")

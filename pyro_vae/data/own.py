@@ -1,0 +1,140 @@
+"""Files of the user's own as data sets."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_vae.data.convert import as_split
+from pyro_vae.data.files import DataCorrupted, DataNotFound
+from pyro_vae.data.parts import cut_by_fraction, num_valid, random_cut, standardised
+from pyro_vae.data.split import Dataset, Split
+
+__all__ = ["SUFFIXES", "is_file_name", "read"]
+
+SUFFIXES = (".npz", ".npy", ".csv")
+
+_LAYOUT = (
+    "arrays x and, where there are labels, y; or x_train and x_test, with y_train and y_test, and x_valid and y_valid "
+    "if there are any"
+)
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name is that of a file of data."""
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def read(path: Path, seed: int, valid: int | float | None) -> Dataset:
+    """A file as a data set, as :func:`pyro_vae.data.load` describes it."""
+    if not path.is_file():
+        raise DataNotFound(f"there is no file {str(path)!r}")
+    columns: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+    try:
+        if path.suffix.lower() == ".csv":
+            arrays, columns, class_names = _table(path)
+        else:
+            content = np.load(path, allow_pickle=False)
+            arrays = {"x": content} if isinstance(content, np.ndarray) else dict(content)
+    except (OSError, EOFError, UnicodeDecodeError, zipfile.BadZipFile, ValueError) as error:
+        raise DataCorrupted(f"{str(path)!r} cannot be read: {error}") from error
+    parts = _parts(path, arrays, seed, valid)
+    bytes_ = (arrays["x"] if "x" in arrays else arrays["x_train"]).dtype == np.uint8
+    kind = _kind(torch.cat([part.x.flatten() for part in parts]), bytes_)
+    train, valid_split, test = parts
+    if kind == "grey" and bytes_:
+        train, valid_split, test = (Split(part.x / 255, part.y) for part in parts)
+    if kind == "real" and len(train.shape) == 1:
+        train, valid_split, test = standardised(train, valid_split, test)
+    classes = [part.y for part in parts if part.y is not None and not part.y.is_floating_point()]
+    return Dataset(
+        path.stem,
+        train,
+        valid_split,
+        test,
+        kind=kind,
+        num_classes=int(torch.cat(classes).max()) + 1 if classes else None,
+        class_names=class_names,
+        feature_names=columns,
+        source=str(path),
+    )
+
+
+def _table(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...], tuple[str, ...] | None]:
+    """Columns of numbers; the one that is called y holds labels, numbers or words."""
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    names = None
+    arrays: dict[str, np.ndarray] = {}
+    if "y" in table:
+        y = table.pop("y")
+        if not pd.api.types.is_numeric_dtype(y):
+            codes, words = pd.factorize(y, sort=True)  # -1 where there is none
+            arrays["y"], names = codes, tuple(map(str, words))
+        elif pd.api.types.is_float_dtype(y) and (y.dropna() % 1 == 0).all() and y.isna().any():
+            arrays["y"] = y.fillna(-1).to_numpy().astype(np.int64)  # a gap makes floats of a column of classes
+        else:
+            arrays["y"] = y.to_numpy()
+    words = [str(name) for name in table.select_dtypes(exclude=["number", "bool"]).columns]
+    if words:
+        raise ValueError(f"columns must hold numbers; encode or drop {', '.join(map(repr, words))}")
+    arrays["x"] = table.to_numpy(dtype=np.float64)
+    return arrays, tuple(map(str, table.columns)), names
+
+
+def _parts(
+    path: Path, arrays: Mapping[str, np.ndarray], seed: int, valid: int | float | None
+) -> tuple[Split, Split, Split]:
+    def part(which: str) -> Split:
+        x, y = arrays[f"x{which}"], arrays.get(f"y{which}")
+        if y is not None and y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind in "biu":
+            y = y[:, 0]
+        try:
+            return as_split(_image_first(x) if y is None else (_image_first(x), y))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{str(path)!r}: {error}") from error
+
+    if "x" in arrays:
+        whole = part("")
+        classes = whole.y is not None and not whole.y.is_floating_point()
+        return cut_by_fraction(whole, valid, seed, stratified=classes and _can_be_stratified(whole))
+    if not {"x_train", "x_test"} <= set(arrays):
+        raise DataCorrupted(f"{str(path)!r} holds {', '.join(map(repr, arrays)) or 'nothing'}; wanted are {_LAYOUT}")
+    pool, test = part("_train"), part("_test")
+    if "x_valid" in arrays:
+        return pool, part("_valid"), test
+    held = num_valid(valid, len(pool) // 10, len(pool))
+    train, valid_split, _ = random_cut(pool, held, num_test=0, seed=seed, stratified=False)
+    return train, valid_split, test
+
+
+def _can_be_stratified(split: Split) -> bool:
+    """Whether each class has a datum for each part."""
+    assert split.y is not None
+    return bool((split.y.unique(return_counts=True)[1] >= 6).all())
+
+
+def _image_first(x: np.ndarray) -> np.ndarray:
+    """Images as (N, C, H, W), whatever the order of the file."""
+    if x.ndim == 3:
+        return x[:, None]
+    if x.ndim == 4 and x.shape[-1] in (1, 3) and x.shape[1] not in (1, 3):
+        return np.moveaxis(x, -1, 1)
+    return x
+
+
+def _kind(values: Tensor, bytes_: bool) -> str:
+    low, high = values.min(), values.max()
+    whole = bool((values == values.round()).all())
+    if whole and low >= 0 and high <= 1:
+        return "binary"
+    if bytes_ or (low >= 0 and high <= 1):
+        return "grey"
+    return "counts" if whole and low >= 0 else "real"
