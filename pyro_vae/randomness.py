@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Tape", "repeatable", "seeded"]
+__all__ = ["Tape", "random_state", "repeatable", "seeded", "set_random_state"]
 
 
 @contextlib.contextmanager
@@ -33,8 +33,7 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         >>> torch.equal(torch.get_rng_state(), before)
         True
     """
-    device = torch.device(device)
-    cuda = [device] if device.type == "cuda" else []
+    cuda = _cuda(device)
     with torch.random.fork_rng(devices=cuda):
         # torch.manual_seed would seed devices whose state is not restored
         torch.default_generator.manual_seed(seed)
@@ -42,6 +41,31 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
             with torch.cuda.device(each):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+def random_state(device: torch.device | str = "cpu") -> list[Tensor]:
+    """Where the generators of the CPU and of ``device`` stand."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(each) for each in _cuda(device))]
+
+
+def set_random_state(state: list[Tensor], device: torch.device | str = "cpu") -> None:
+    """Put generators back where :func:`random_state` found them, as far as they are there now.
+
+    Example:
+        >>> state = random_state()
+        >>> first = torch.rand(3)
+        >>> set_random_state(state)
+        >>> torch.equal(torch.rand(3), first)
+        True
+    """
+    torch.set_rng_state(state[0])
+    for each, of_device in zip(_cuda(device), state[1:], strict=False):
+        torch.cuda.set_rng_state(of_device, each)
+
+
+def _cuda(device: torch.device | str) -> list[torch.device]:
+    device = torch.device(device)
+    return [device] if device.type == "cuda" else []
 
 
 def repeatable(devices: list[torch.device]) -> contextlib.AbstractContextManager[None]:
@@ -59,14 +83,13 @@ def repeatable(devices: list[torch.device]) -> contextlib.AbstractContextManager
     """
     if Tape.running is not None:
         return Tape.running.repeatable()
-    states = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
+    states = [random_state(device) for device in [*devices, "cpu"]]
 
     @contextlib.contextmanager
     def repeated() -> Iterator[None]:
         with torch.random.fork_rng(devices):
-            torch.set_rng_state(states[0])
-            for device, state in zip(devices, states[1], strict=True):
-                torch.cuda.set_rng_state(state, device)
+            for state, device in zip(states, [*devices, "cpu"], strict=True):
+                set_random_state(state, device)
             yield
 
     return repeated()

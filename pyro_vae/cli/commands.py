@@ -312,7 +312,7 @@ def list_all(argv: list[str]) -> None:
         print_table(console, kind, ("name", "options", "what it is"), rows)
 
 
-_OWN_FILES = ("mine.npz, .npy, .csv", "a file of your own: arrays x and y, Keras' x_train ..., or a table with a column y")
+_OWN_FILES = ("mine.npz, .npy, .csv", "a file of your own: arrays x and y, or x_train ..., or a table with a column y")
 
 
 def _hyphened(argv: list[str]) -> list[str]:

@@ -27,7 +27,7 @@ from pyro_vae.errors import CheckpointError, ConfigurationError, NonFiniteLossEr
 from pyro_vae.evaluation import elbo
 from pyro_vae.files import make_folder, read_torch, write_torch
 from pyro_vae.objectives.schedules import Schedule
-from pyro_vae.randomness import seeded
+from pyro_vae.randomness import random_state, seeded, set_random_state
 from pyro_vae.training.checkpoint import checkpoint_to_resume
 from pyro_vae.training.compilation import compiled
 from pyro_vae.training.diagnosis import find_culprit
@@ -356,12 +356,8 @@ class Run:
         self.engine.load_state_dict(
             {"epoch": epoch, "epoch_length": len(self.batches), "max_epochs": self.settings.epochs}
         )
-        states = [(saved["rng"], saved["cuda_rng"]), *saved.get("rng_of_others", [])]
-        if self.processes.rank < len(states):  # else there are more processes now, and this one's noise begins here
-            on_cpu, on_cuda = states[self.processes.rank]
-            torch.set_rng_state(on_cpu)
-            if on_cuda is not None and self.variant.device.type == "cuda":
-                torch.cuda.set_rng_state(on_cuda, self.variant.device)
+        if self.processes.rank < len(saved["random"]):  # else more processes now, and this one's noise begins here
+            set_random_state(saved["random"][self.processes.rank], self.variant.device)
         return epoch
 
     @functools.cached_property
@@ -370,9 +366,7 @@ class Run:
 
     def _write(self) -> None:
         assert self.folder is not None
-        device = self.variant.device
-        state = torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        (on_cpu, on_cuda), *others = self.processes.gather(state)
+        states = self.processes.gather(random_state(self.variant.device))
         if not self.processes.first:
             return
         write_torch(
@@ -386,9 +380,7 @@ class Run:
                 "epoch": self.engine.state.epoch,
                 "history": json.dumps(self.history),
                 "stopper": self.stopper.state_dict() if self.stopper is not None else None,
-                "rng": on_cpu,
-                "cuda_rng": on_cuda,
-                "rng_of_others": others,
+                "random": states,
             },
         )
         self.history.to_csv(self.folder / "history.csv")
