@@ -12,9 +12,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from pyro_vae.errors import ConfigurationError
-from pyro_vae.evaluation import elbo, kl_per_dimension
+from pyro_vae.evaluation import active_units, elbo, kl_per_dimension
 from pyro_vae.plots.pictures import as_array
-from pyro_vae.plots.quantities import as_batch, codes, posterior_name, quietly
+from pyro_vae.plots.quantities import as_batch, posterior_name, quietly
 from pyro_vae.plots.style import FIRST, INK, MUTED, SECOND, UNLABELLED, Figure, entitle, styled
 from pyro_vae.variants.base import Variant
 
@@ -121,8 +121,7 @@ def kl(variant: Variant, x: Any, y: Any = None) -> Figure:
     with quietly(variant):
         values = kl_per_dimension(variant, x, y)
         total = elbo(variant, x, y, num_samples=10).kl.mean().item() if values is None else values.sum().item()
-    # of a one-hot code a dimension is active if the probability of any class varies
-    active = as_array(codes(variant, x, y)).var(0).reshape(variant.latent_size, -1).max(1) > _ACTIVE
+    active = active_units(variant, x, y, threshold=_ACTIVE).active
     what = f"KL({posterior_name(variant)} || prior)" if values is not None else "KL of all that is latent"
     title = f"{what}: {total:.2f} nats per datum, {active.sum()} of {len(active)} dimensions active"
     with styled():

@@ -180,6 +180,12 @@ def test_a_kl_that_does_not_factorise_is_shown_whole(prior, posterior):
     assert bar.get_width() == pytest.approx(expected, abs=0.1 + 0.1 * abs(expected))
 
 
+def test_draws_of_a_flow_are_not_taken_for_activity():
+    vae = make(size=5, posterior=posteriors.Flow())
+    figure = plots.kl(vae, torch.zeros(50, *X.shape[1:]))  # all data are the same, so nothing can depend on the datum
+    assert figure.get_suptitle().endswith("0 of 5 dimensions active")
+
+
 # -- losses
 
 
