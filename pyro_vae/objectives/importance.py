@@ -41,9 +41,9 @@ class Renyi(ELBO):
     - ``"stl"``, sticking the landing: without the score, the derivative of log q(z | x) at a fixed z.  Zero for
       every draw where q is the posterior.  Unbiased for one draw and for alpha = 1, biased otherwise.
     - ``"dreg"``, doubly reparametrised: without the score, each draw's share of the gradient v_k, the normalised
-      w_k^(1 - alpha), replaced by v_k (alpha + (1 - alpha) v_k).  Unbiased, zero where q is the posterior, and its
-      signal-to-noise ratio rises with K as soon as several draws count.  (Tucker et al. have alpha = 0; the same
-      argument gives the others.)
+      w_k^(1 - alpha), replaced by v_k (alpha + (1 - alpha) v_k).  Unbiased, zero where q is the posterior, and with a
+      signal-to-noise ratio that grows like the root of K while the bound is loose; where it is tight nothing is left
+      to gain.  (Tucker et al. have alpha = 0; the same argument gives the others.)
 
     The last two run the guide a second time, once for each datum and not for each draw, which is little beside K
     decoders.  With ``posteriors.Flow`` it is much: scoring draws anew takes as many passes as z has dimensions (3.5
