@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-import itertools
-import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -16,13 +12,10 @@ import torch
 from pyro import poutine
 from pyro.distributions import TorchDistribution
 from pyro.infer.elbo import ELBO as PyroELBO
-from pyro.nn import PyroModule
 from torch import Tensor
 
-import pyro_vae
-from pyro_vae.configured import build, show
-from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, check_positive
-from pyro_vae.files import read_torch, write_torch
+from pyro_vae.configured import show
+from pyro_vae.errors import ConfigurationError, DataError, check_positive
 from pyro_vae.labels import Label
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.objectives import ELBO, Schedule
@@ -33,9 +26,7 @@ from pyro_vae.program import Program, labelled
 from pyro_vae.randomness import seeded
 from pyro_vae.variants.inputs import Inputs
 
-__all__ = ["Variant", "load"]
-
-_serial = itertools.count(1)
+__all__ = ["Variant"]
 
 
 class Variant(Inputs):
@@ -87,8 +78,7 @@ class Variant(Inputs):
                 f"objective must be one of Pyro's or of pyro_vae.objectives, such as ELBO(free_bits=0.5), "
                 f"got {objective!r}"
             )
-        # Pyro's parameter store tells parameters apart by name only: two variants must never share a root
-        super().__init__(name=f"{type(self).__name__}_{next(_serial)}")
+        super().__init__()
         self.model = model
         self.guide = guide
         self.objective = ELBO() if objective is None else objective
@@ -348,56 +338,6 @@ class Variant(Inputs):
             program.weights = dict(weights)
         return beta
 
-    # -- files
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write weights and configuration (as text) to one file; :func:`pyro_vae.load` reads it.
-
-        Raises:
-            ConfigurationError: when a part cannot be described as text.
-            CheckpointError: when the file cannot be written.
-        """
-        write_torch(path, self.to_content())
-
-    def to_content(self) -> dict[str, Any]:
-        """What a file holds of this variant: configuration as text, weights, the library's version."""
-        return {
-            "config": json.dumps(self.config, indent=1),
-            "weights": dict(self.state_dict()),
-            "version": pyro_vae.__version__,
-        }
-
-    @staticmethod
-    def from_content(content: dict[str, Any], path: object = "") -> Variant:
-        """The variant that :meth:`to_content` described.
-
-        Raises:
-            CheckpointError: when the weights do not fit the configuration.
-            ConfigurationError: when the configuration names unknown parts.
-        """
-        variant = build(json.loads(content["config"]))
-        if not isinstance(variant, Variant):
-            raise CheckpointError(f"{str(path)!r} holds no variant")
-        try:
-            floating = [w for w in content["weights"].values() if w.is_floating_point()]
-            variant.to(floating[0].dtype).load_state_dict(content["weights"])
-        except (RuntimeError, IndexError) as error:
-            raise CheckpointError(f"{str(path)!r}: its weights do not fit its configuration: {error}") from error
-        return variant
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Variant:
-        twin = type(self).__new__(type(self))
-        memo[id(self)] = twin
-        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
-        # a new root name, for the reason given in the constructor
-        name = f"{type(self).__name__}_{next(_serial)}"
-        context = type(self._pyro_context)()
-        for module in twin.modules():
-            if isinstance(module, PyroModule):
-                module._pyro_context = context
-        twin._pyro_set_supermodule(name, context)
-        return twin
-
 
 @contextlib.contextmanager
 def evaluating(variant: torch.nn.Module) -> Iterator[None]:
@@ -440,16 +380,3 @@ def point_estimate(distribution: TorchDistribution) -> Tensor:
         return distribution.mode
     except (NotImplementedError, AttributeError):
         return distribution.sample()
-
-
-def load(path: str | os.PathLike[str]) -> Variant:
-    """Read a variant that ``variant.save(path)`` or a training run's checkpoint wrote.
-
-    The file's configuration is built from known classes only, and its weights are read with
-    ``weights_only=True``: a file from a stranger cannot run code.
-
-    Raises:
-        CheckpointError: no such file, damaged, or something else.
-        ConfigurationError: the file names parts that are not known here.
-    """
-    return Variant.from_content(read_torch(path), path)

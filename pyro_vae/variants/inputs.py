@@ -7,21 +7,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from pyro.nn import PyroModule
 from torch import Tensor
 
-from pyro_vae.configured import Configured
 from pyro_vae.data import as_split
 from pyro_vae.errors import DataError
 from pyro_vae.labels import Label
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.parts import Part
 from pyro_vae.program import labelled, labels_first
+from pyro_vae.variants.stored import Stored
 
 __all__ = ["Inputs"]
 
 
-class Inputs(Configured, PyroModule):
+class Inputs(Stored):
     """The side of a variant that data come in by; :class:`pyro_vae.Variant` is built on it.
 
     ``labels`` says what the variant does with labels: ``"none"`` where its story has none, ``"all"`` where every datum
