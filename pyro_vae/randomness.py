@@ -83,13 +83,14 @@ def repeatable(devices: list[torch.device]) -> contextlib.AbstractContextManager
     """
     if Tape.running is not None:
         return Tape.running.repeatable()
-    states = [random_state(device) for device in [*devices, "cpu"]]
+    places = [torch.device("cpu"), *devices]
+    states = [random_state(place) for place in places]
 
     @contextlib.contextmanager
     def repeated() -> Iterator[None]:
         with torch.random.fork_rng(devices):
-            for state, device in zip(states, [*devices, "cpu"], strict=True):
-                set_random_state(state, device)
+            for state, place in zip(states, places, strict=True):
+                set_random_state(state, place)
             yield
 
     return repeated()
