@@ -60,8 +60,9 @@ docs: $(VENV)/.installed-dev  ## write the reference pages to site/
 tutorials: $(VENV)/.installed-dev  ## run the notebooks (results in build/tutorials)
 	$(ONE_THREAD) $(BIN)/jupyter nbconvert --to notebook --execute --output-dir build/tutorials tutorials/*.ipynb
 
-bench: $(VENV)/.installed-test  ## measure what the training loop costs (MNIST benchmarks: see benchmarks/README.md)
+bench: $(VENV)/.installed-test  ## measure what training costs, beside the same networks by hand (MNIST benchmarks: see benchmarks/README.md)
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/speed.py
 
 clean:  ## remove what the targets made, but not your runs
 	rm -rf $(VENV) build site *.egg-info

@@ -44,12 +44,12 @@ def _svi_loop(
 ) -> Callable[[], None]:
     vae = make()
     svi = SVI(vae.model, vae.guide, optim(vae), loss=objective or vae.objective)
-    batches = Batches(x, BATCH, seed=0)
+    batches = Batches(x, None, BATCH, seed=0)
 
     def epoch() -> None:
         with pyro.get_param_store().scope(), pyro.validation_enabled(False):
             for number in range(EPOCHS):
-                for batch in batches.epoch(number):
+                for batch, _ in batches.epoch(number):
                     svi.step(batch)
 
     return epoch
@@ -70,11 +70,11 @@ def by_hand(x: torch.Tensor) -> Callable[[], None]:
     encoder = nn.Sequential(nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 40))
     decoder = nn.Sequential(nn.Linear(20, 400), nn.ReLU(), nn.Linear(400, 784))
     optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)
-    batches = Batches(x, BATCH, seed=0)
+    batches = Batches(x, None, BATCH, seed=0)
 
     def epoch() -> None:
         for number in range(EPOCHS):
-            for batch in batches.epoch(number):
+            for batch, _ in batches.epoch(number):
                 loc, log_variance = encoder(batch).chunk(2, -1)
                 z = loc + (0.5 * log_variance).exp() * torch.randn_like(loc)
                 bce = nn.functional.binary_cross_entropy_with_logits(decoder(z), batch, reduction="sum")

@@ -3,9 +3,9 @@
     python benchmarks/speed.py --threads 1
 
 On random binary data, one step each in turn, so that whatever else the machine does slows all alike: reported are
-medians of the ratios of neighbouring steps, with their quartiles, and of times.  All times are those of the processor,
-not of the clock.  Compilers are timed in processes of their own, with an empty cache and with a full one, each with all
-that it starts, one thing after the other.
+medians of the ratios of neighbouring steps, with their quartiles, and of times.  The floor is the matrix products of a
+step, alone.  All times are those of the processor, not of the clock.  Compilers are timed in processes of their own,
+with an empty cache and with a full one, each with all that it starts, one thing after the other.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 
 import by_hand
 import by_pyro
+import floors
 import pyro
 import torch
 from common import parser, record
@@ -91,6 +92,8 @@ RATIOS = [
     ("pyro", "hand"),
     ("compiled", "pyro"),
     ("compiled", "eager"),
+    ("compiled", "floor"),
+    ("hand", "floor"),
 ]
 
 
@@ -146,6 +149,7 @@ WAYS: dict[str, Callable[[Case], Step]] = {
     "hand": lambda case: hand_written(case, compiled=False),
     "hand compiled": lambda case: hand_written(case, compiled=True),
     "pyro": plain_pyro,
+    "floor": floors.products,
 }
 
 
@@ -162,7 +166,7 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
                 start = time.process_time()
                 steps[name]()
                 seconds[name].append(time.process_time() - start)
-        memory = {name: peak_memory(step) for name, step in steps.items()}
+        memory = {name: peak_memory(step) for name, step in steps.items() if name != "floor"}
     result: dict[str, Any] = {"milliseconds": {n: round(1000 * statistics.median(s), 3) for n, s in seconds.items()}}
     result["ratios"] = {f"{a}/{b}": quartiles(seconds[a], seconds[b]) for a, b in RATIOS}
     result["mebibytes"] = {name: round(bytes_ / 2**20, 2) for name, bytes_ in memory.items()}

@@ -1,8 +1,9 @@
-"""The tables of the README, from the recorded results: ``python benchmarks/table.py``."""
+"""The tables of the documents, from the recorded results: ``python benchmarks/table.py README.md docs/speed.md``."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,91 @@ def overhead() -> str:
     return "\n".join(lines)
 
 
+STEPS = {
+    "eager/hand": "`fit`, eager",
+    "compiled/hand": "`fit`, compiled",
+    "hand compiled/hand": "by hand, `torch.compile`",
+    "pyro/hand": "plain Pyro",
+}
+
+
 def speed() -> str:
-    columns = {
-        "eager/hand": "`fit`, eager",
-        "compiled/hand": "`fit`, compiled",
-        "hand compiled/hand": "by hand, `torch.compile`",
-        "pyro/hand": "plain Pyro",
-    }
-    lines = [f"| a step / the same by hand in PyTorch | {' | '.join(columns.values())} |", f"|---{'|---' * 4}|"]
+    lines = [f"| a step / the same by hand in PyTorch | {' | '.join(STEPS.values())} |", f"|---{'|---' * 4}|"]
     for case, result in read("speed").items():
-        cells = [f"{result['ratios'][name]['median']:.2f}" for name in columns]
+        cells = [f"{result['ratios'][name]['median']:.2f}" for name in STEPS]
         lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def steps() -> str:
+    """The same with the time by hand, and beside the matrix products alone where they were timed."""
+    results = read("speed")
+    columns = dict(STEPS)
+    if all("hand/floor" in result["ratios"] for result in results.values()):
+        columns |= {"compiled/floor": "`fit`, compiled / products", "hand/floor": "by hand / products"}
+    lines = [f"| network | by hand | {' | '.join(columns.values())} |", f"|---|---{'|---' * len(columns)}|"]
+    for case, result in results.items():
+        cells = [f"{result['milliseconds']['hand']:.1f} ms"]
+        cells += [f"{result['ratios'][name]['median']:.2f}" for name in columns]
+        lines.append(f"| {case} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+EPOCH_WAYS = {
+    "fit": "`fit`, eager",
+    "fit compiled": "`fit`, compiled",
+    "hand": "a loop by hand in PyTorch",
+    "hand compiled": "that loop with `torch.compile`",
+    "pyro": "plain Pyro, SVI in its example's loop",
+    "pythae": "pythae's trainer",
+    "pythae, fused Adam": "pythae's trainer, told to use the fused Adam",
+    "pixyz": "pixyz's model in its example's loop",
+    "pixyz, fused Adam": "that loop, the model told to use the fused Adam",
+}
+
+
+def epochs() -> str:
+    """Whole epochs of ``fit`` beside those of others."""
+    results = {name: result for name, result in read("epochs").items() if name != "peers"}
+    head = [f"{network}, {kind}" for network in results for kind in ("eager", "compiled")]
+    lines = [f"| an epoch of `fit` / the same with | {' | '.join(head)} |", f"|---{'|---' * len(head)}|"]
+    for name, words in EPOCH_WAYS.items():
+        ratios = [
+            result["ratios"].get(f"{ours}/{name}") for result in results.values() for ours in ("fit", "fit compiled")
+        ]
+        if all(ratios):
+            cells = [f"{ratio['processor']['median']:.2f}" for ratio in ratios]
+            lines.append(f"| {words} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def epochs_of(network: str) -> str:
+    """Seconds and losses of every way."""
+    result = read("epochs")[network]
+    lines = [
+        f"| {network} | processor, s | clock, s | to compile, s | loss, nats per datum | more than by hand |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, words in EPOCH_WAYS.items():
+        if name in result["seconds_per_epoch"]:
+            seconds, loss = result["seconds_per_epoch"][name], result["loss_per_datum"][name]
+            more = result["seconds_more_in_the_first_epoch"][name]["empty_cache"]
+            cells = [f"{seconds['processor']:.2f}", f"{seconds['clock']:.2f}", f"{more:.1f}" * ("compiled" in name)]
+            cells += [f"{loss['mean']:.2f}", "" if name == "hand" else nats(*loss["more_than_by_hand"].values())]
+            lines.append(f"| {words} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def profile() -> str:
+    """Where the time of an eager step goes."""
+    result = read("profile_step")
+    ways = [result["eager"], result["hand"]]
+    lines = [f"| a step of the {result['case']}, ms | `fit`, eager | by hand |", "|---|---|---|"]
+    for owner in result["eager"]["by_owner"]:
+        spent = [way["by_owner"].get(owner, {}).get("milliseconds") for way in ways]
+        lines.append(f"| {owner} | {' | '.join('' if ms is None else f'{ms:.2f}' for ms in spent)} |")
+    eager, by_hand = (way["milliseconds"] for way in ways)
+    return "\n".join([*lines, f"| all | {eager:.2f} | {by_hand:.2f} |"])
 
 
 IWAE_PUBLISHED = {
@@ -208,7 +282,7 @@ def classes() -> str:
     return "\n".join(lines)
 
 
-def tables() -> list[str]:
+def of_readme() -> list[str]:
     found = [mnist(), mnist_labels()]
     found += [quadrants()] if all(exists(f"mnist_quadrants_{n}") for n in (1, 2, 3)) else []
     found += [labels(name) for name in ("digits", "mnist", "cifar10") if exists(f"labels_{name}_100")]
@@ -218,8 +292,16 @@ def tables() -> list[str]:
     found += [continued()] if exists("mnist_iwae_1_iwae-5_12_then_vae-1_6") else []
     found += [sbn()] if exists("mnist_sbn_wake_sleep_20") else []
     found += [speed()] if exists("speed") else []
+    found += [epochs()] if exists("epochs") else []
     return [*found, overhead()]
 
 
+def of_speed() -> list[str]:
+    return [steps(), epochs(), *(epochs_of(name) for name in read("epochs") if name != "peers"), profile()]
+
+
+DOCUMENTS = {"README.md": of_readme, "docs/speed.md": of_speed}
+
+
 if __name__ == "__main__":
-    print("\n\n".join(tables()))
+    print("\n\n".join(table for name in sys.argv[1:] or DOCUMENTS for table in DOCUMENTS[name]()))

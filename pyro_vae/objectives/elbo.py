@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,7 @@ from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds, kl_per_di
 from pyro_vae.parts import Shape
 from pyro_vae.program import group_of, sample_sites, without_group
 
-__all__ = ["ELBO", "Account", "Terms", "check_reparametrised"]
+__all__ = ["ELBO", "Account", "Terms", "check_reparametrised", "per_particle"]
 
 
 @dataclass
@@ -151,7 +152,7 @@ class ELBO(Configured, TraceEnum_ELBO):
         account = self._account(model_trace, guide_trace)
         # Pyro's vectorised particles are draws of the same data: average over them
         self.terms = account.terms(self.num_particles)
-        return -account.objective / self.num_particles
+        return per_particle(account.loss, self.num_particles)
 
     def _account(self, model_trace: Any, guide_trace: Any) -> Account:
         """All terms of the ELBO, summed over the batch and the particles."""
@@ -193,7 +194,9 @@ class ELBO(Configured, TraceEnum_ELBO):
             whole = kl_exact(q, p) if holds else None
             if whole is None:
                 whole = log_density(guide_site) - log_density(site)
-            groups = (whole.expand(torch.broadcast_shapes(whole.shape, q.batch_shape)),)
+            if whole.shape != q.batch_shape:  # a KL that is the same for all data
+                whole = whole.expand(torch.broadcast_shapes(whole.shape, q.batch_shape))
+            groups = (whole,)
         expected = [account.expected(values, guide_site) for values in groups]
         total = sum(values.sum() for values in expected)
         if not free_bits:
@@ -252,10 +255,21 @@ class Account:
     def __init__(self, guide_trace: Any, plates: int) -> None:
         self.plates = plates
         self.probability = functools.cache(functools.partial(joint_probability, guide_trace))
-        self.objective: Any = 0.0
-        self._reconstruction: Any = 0.0
-        self._kl: Any = 0.0
+        self._gains: list[Tensor] = []
+        self._costs: list[Tensor] = []
+        self._reconstruction: list[Tensor] = []
+        self._kl: list[Tensor] = []
         self._factors: dict[str, Any] = {}
+
+    @property
+    def objective(self) -> Any:
+        """What is maximised; 0 where nothing was added."""
+        return _total(self._gains) - _total(self._costs)
+
+    @property
+    def loss(self) -> Any:
+        """What is minimised."""
+        return _total(self._costs) - _total(self._gains)
 
     def expected(self, values: Tensor, site: Any) -> Tensor:
         """E_q over enumerated sites of a term of ``site``, without the data that its mask takes out."""
@@ -267,23 +281,44 @@ class Account:
 
     def observed(self, site: Any) -> None:
         plain = self.summed(log_density(site), site)
-        self._reconstruction = self._reconstruction + plain
-        self.objective = self.objective + site["scale"] * plain
+        self._reconstruction.append(plain)
+        self._gains.append(_weighed(plain, site))
 
     def latent(self, guide_site: Any, kl: Tensor, charged: Tensor) -> None:
-        self._kl = self._kl + kl
-        self.objective = self.objective - guide_site["scale"] * charged
+        self._kl.append(kl)
+        self._costs.append(_weighed(charged, guide_site))
 
     def factors(self, model_trace: Any, guide_trace: Any) -> None:
         """What ``pyro.factor`` statements add in the model, and subtract in the guide."""
-        for sign, trace in ((1.0, model_trace), (-1.0, guide_trace)):
+        for sign, side, trace in ((1.0, self._gains, model_trace), (-1.0, self._costs, guide_trace)):
             for site in sample_sites(trace):
                 if isinstance(site["fn"], Unit):
-                    plain = sign * self.summed(log_density(site), site)
+                    plain = self.summed(log_density(site), site)
+                    side.append(_weighed(plain, site))
                     name = without_group(site["name"])
-                    self._factors[name] = self._factors.get(name, 0.0) + plain
-                    self.objective = self.objective + site["scale"] * plain
+                    self._factors[name] = self._factors.get(name, 0.0) + sign * plain
 
     def terms(self, particles: int) -> Terms:
-        reconstruction, kl = (torch.as_tensor(value).detach() / particles for value in (self._reconstruction, self._kl))
-        return Terms(reconstruction, kl, {n: value.detach() / particles for n, value in self._factors.items()})
+        reconstruction, kl = (
+            per_particle(torch.as_tensor(_total(values)).detach(), particles)
+            for values in (self._reconstruction, self._kl)
+        )
+        factors = {name: per_particle(value.detach(), particles) for name, value in self._factors.items()}
+        return Terms(reconstruction, kl, factors)
+
+
+# a tensor operation that changes nothing costs a small network as much as one that does
+
+
+def _total(values: list[Tensor]) -> Any:
+    return functools.reduce(operator.add, values) if values else 0.0
+
+
+def _weighed(value: Tensor, site: Any) -> Tensor:
+    scale = site["scale"]
+    return value if type(scale) is float and scale == 1.0 else scale * value
+
+
+def per_particle(total: Any, particles: int) -> Any:
+    """A sum over draws of the same data as their average."""
+    return total if particles == 1 else total / particles

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import ConfigurationError, check_choice
 from pyro_vae.objectives.baselines import Centring, LearnedBaseline, leave_one_out, sum_of_others
 from pyro_vae.objectives.detached import carrying, detached_traces
-from pyro_vae.objectives.elbo import ELBO, Account
+from pyro_vae.objectives.elbo import ELBO, Account, per_particle
 from pyro_vae.objectives.enumeration import expectation, joint_probability
 from pyro_vae.objectives.importance import Renyi
 from pyro_vae.objectives.weights import Densities, densities, factors_of
@@ -135,7 +135,7 @@ class ScoreFunction(ELBO):
         with torch.no_grad():
             account = self._account(*traces)
         self.terms = account.terms(self.num_particles)
-        return carrying(-account.objective / self.num_particles, -surrogate)
+        return carrying(per_particle(account.loss, self.num_particles), -surrogate)
 
     def _surrogate(self, model_trace: Any, guide_trace: Any, arguments: tuple[Any, ...]) -> Any:
         """What has the estimated gradient, summed over the batch and averaged over draws."""

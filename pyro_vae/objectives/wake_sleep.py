@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_vae.errors import check_choice
 from pyro_vae.objectives.detached import carrying, detached_traces
 from pyro_vae.objectives.dreams import dream, log_guide
-from pyro_vae.objectives.elbo import ELBO, Account
+from pyro_vae.objectives.elbo import ELBO, Account, per_particle
 from pyro_vae.objectives.enumeration import expectation, joint_probability
 from pyro_vae.objectives.importance import Renyi
 from pyro_vae.objectives.weights import Densities, densities
@@ -174,4 +174,4 @@ class WakeSleep(ELBO):
         with torch.no_grad():
             account = self._account(model_trace, guide_trace)
         self.terms = account.terms(self.num_particles)
-        return carrying(-account.objective / self.num_particles, -surrogate)
+        return carrying(per_particle(account.loss, self.num_particles), -surrogate)

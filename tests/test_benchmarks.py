@@ -1,0 +1,62 @@
+"""What is compared in the benchmarks is comparable."""
+
+import importlib
+import statistics
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@pytest.fixture
+def benchmark_named(monkeypatch):
+    """Imports a module of ``benchmarks/``, and forgets it and those that it imports."""
+    folder = Path(__file__).parent.parent / "benchmarks"
+    monkeypatch.syspath_prepend(folder)
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(folder)):
+            del sys.modules[name]
+
+
+def operations(step):
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def test_the_floor_has_the_matrix_products_of_the_step_by_hand(benchmark_named):
+    speed, floors = benchmark_named("speed"), benchmark_named("floors")
+    for case in (speed.Case(12, 7, 3, 5), speed.Case(12, 7, 3, 5, draws=4)):
+        assert operations(floors.products(case)) == operations(speed.hand_written(case, compiled=False))
+    case = speed.Case(12, 7, 3, 10, classes=4)
+    # by hand one-hot labels are multiplied, 5 of them and all 4 classes, forward and for the gradients of weights
+    of_labels = sum(2 * 2 * rows * 4 * 7 for rows in (5, 4)) * 2  # in encoder and decoder
+    assert operations(floors.products(case)) == operations(speed.hand_written(case, compiled=False)) - of_labels
+
+
+@pytest.mark.parametrize("name", ["fit", "pyro", "pythae", "pixyz"])
+def test_all_ways_to_train_have_the_same_loss(benchmark_named, name):
+    if name in ("pythae", "pixyz"):
+        pytest.importorskip(name)
+    epochs, by_hand = benchmark_named("epochs"), benchmark_named("by_hand")
+    torch.manual_seed(0)
+    x = torch.bernoulli(torch.full((epochs.BATCH, 64), 0.3))  # one step: the loss is that of the starting weights
+    start = by_hand.VAE(64, 32, 4)
+    task = epochs.Task(start, (64, 32, 4), x, epochs=1)
+    with torch.no_grad():
+        expected = [start(x).item() / len(x) for _ in range(200)]
+    way = (epochs.WAYS | epochs.PEERS.get(name, {}))[name]
+    z = (way(task, lambda: None) - statistics.mean(expected)) / statistics.stdev(expected)
+    assert abs(z) < 4
+
+
+def test_what_the_loop_adds_is_measured(benchmark_named, monkeypatch):
+    overhead = benchmark_named("overhead")
+    monkeypatch.setattr(overhead, "EPOCHS", 1)
+    x = torch.bernoulli(torch.full((overhead.BATCH, 784), 0.3))
+    for way in (overhead.with_fit, overhead.bare_loop, overhead.plain_pyro, overhead.by_hand):
+        way(x)()
