@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae import data, evaluation, likelihoods, networks, objectives, priors
+from pyro_vae import data, evaluation, labels, likelihoods, networks, objectives, priors
 
 # -- data
 
@@ -102,6 +102,48 @@ def test_an_augmented_network_moves_its_first_input_in_training_only():
     assert torch.equal(seen[1], x)
 
 
+def test_a_network_on_codes_begins_as_the_vaes_encoder_and_leaves_the_vae_as_it_is():
+    torch.manual_seed(0)
+    x = torch.rand(20, 1, 2, 3)
+    vae = pv.VAE(priors.StandardNormal(4), likelihoods.ContinuousBernoulli((1, 2, 3)), encoder=networks.MLP([8]))
+    pv.fit(vae, x, epochs=2, progress=False)
+    specification = networks.OnCodes(vae, networks.MLP([]))
+    network = specification.build((1, 2, 3), output=(2,))
+    weight, bias = network.network.first.weights[0], network.network.first.bias
+    torch.testing.assert_close(network(x), vae.encode(x).mean @ weight.T + bias)
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    alone = pv.Discriminative(labels.Normal(2), (1, 2, 3), specification)
+    pv.fit(alone, (x, torch.randn(20, 2)), epochs=2, progress=False)
+    assert all(torch.equal(before[name], value) for name, value in vae.state_dict().items())
+    moved = alone.model.predictor.network.encoder.state_dict()
+    assert all(not torch.equal(value, moved[name]) for name, value in vae.guide.posterior.network.state_dict().items())
+
+
+def test_a_network_on_codes_comes_back_from_a_file(tmp_path):
+    torch.manual_seed(0)
+    vae = pv.VAE(priors.StandardNormal(3), likelihoods.ContinuousBernoulli((1, 2, 3)), encoder=networks.MLP([8]))
+    network = networks.OnCodes(vae, networks.MLP([5]))
+    likelihood = likelihoods.ContinuousBernoulli((1, 2, 3))
+    semi = pv.SemiSupervisedVAE(labels.Normal(2), priors.StandardNormal(2), likelihood, classifier=network)
+    x, y = torch.rand(20, 1, 2, 3), torch.randn(20, 2)
+    y[10:] = float("nan")
+    pv.fit(semi, (x, y), epochs=1, progress=False)
+    semi.save(tmp_path / "semi.pt")
+    torch.testing.assert_close(pv.load(tmp_path / "semi.pt").predict(x).mean, semi.predict(x).mean)
+
+
+def test_a_network_on_codes_wants_an_encoder_of_such_data():
+    shape = (1, 2, 3)
+    cvae = pv.ConditionalVAE(labels.Categorical(3), priors.StandardNormal(2), likelihoods.Bernoulli(shape))
+    with pytest.raises(pv.ConfigurationError, match="of x alone"):
+        networks.OnCodes(cvae, networks.MLP([]))
+    with pytest.raises(pv.ConfigurationError, match="specification"):
+        networks.OnCodes(pv.VAE(priors.StandardNormal(2), likelihoods.Bernoulli(shape)), [128])
+    network = networks.OnCodes(pv.VAE(priors.StandardNormal(2), likelihoods.Bernoulli(shape)), networks.MLP([]))
+    with pytest.raises(pv.ConfigurationError, match=r"\(1, 2, 3\), got \(5,\)"):
+        network.build((5,), output=(1,))
+
+
 # -- schedules
 
 
@@ -115,23 +157,38 @@ def test_a_ramp_falls_by_one_factor_over_its_share_of_the_training():
         objectives.Ramp(2.0, 1.0, share=1.5)
 
 
-def test_fit_stretches_a_ramp_and_raises_the_learning_rate_first():
-    rates = []
-
+def watched(rates):
     class Watched(torch.optim.SGD):
         def step(self, *args, **kwargs):
             rates.append(self.param_groups[0]["lr"])
             return super().step(*args, **kwargs)
 
+    return Watched
+
+
+def test_fit_stretches_a_ramp_and_raises_the_learning_rate_first():
+    rates = []
     vae = pv.VAE(priors.StandardNormal(2), likelihoods.Bernoulli(5), beta=objectives.Ramp(16.0, 1.0, share=0.5))
     x = torch.bernoulli(torch.full((40, 5), 0.5))
     history = pv.fit(
-        vae, x, epochs=4, batch_size=10, lr=1e-3, lr_schedule="constant", warmup=8, optimizer=Watched, seed=1
+        vae, x, epochs=4, batch_size=10, lr=1e-3, lr_schedule="constant", warmup=8, optimizer=watched(rates), seed=1
     )
     assert rates == pytest.approx([1e-3 * min(1, step / 8) for step in range(1, 17)])
     # the value at the last of four steps of each epoch
     expected = [16 * (1 / 16) ** min((epoch - 0.25) / 2, 1) for epoch in (1, 2, 3, 4)]
     assert history["beta"] == pytest.approx(expected)
+
+
+def test_a_short_run_does_not_spend_all_its_steps_warming_up():
+    rates = []
+    m2 = pv.M2(3, priors.StandardNormal(2), likelihoods.Bernoulli(5))
+    x, y = torch.bernoulli(torch.full((40, 5), 0.5)), torch.arange(40) % 3
+    settings = {"batch_size": 10, "lr": 1e-3, "lr_schedule": "constant", "optimizer": watched(rates)}
+    pv.fit(m2, (x, y), epochs=5, **settings)  # 20 steps, where M2 would take 100
+    assert rates == pytest.approx([1e-3 * min(1, step / 4) for step in range(1, 21)])
+    rates.clear()
+    pv.fit(m2, (x, y), epochs=5, warmup=40, **settings)  # unless it is told to
+    assert rates == pytest.approx([1e-3 * step / 40 for step in range(1, 21)])
 
 
 # -- structured output

@@ -8,5 +8,6 @@ from pyro_vae.networks.augmented import Augmented
 from pyro_vae.networks.base import Network
 from pyro_vae.networks.conv import Conv
 from pyro_vae.networks.mlp import MLP
+from pyro_vae.networks.on_codes import OnCodes
 
-__all__ = ["MLP", "Augmented", "Conv", "Network"]
+__all__ = ["MLP", "Augmented", "Conv", "Network", "OnCodes"]

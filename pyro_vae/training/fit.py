@@ -76,7 +76,8 @@ def fit(
         lr_schedule: ``"cosine"`` (a third of the epochs at ``lr``, then down to a hundredth of it), ``"constant"``, or
             a schedule of factors.
         warmup: steps over which the learning rate rises from zero in a straight line; the variant's own if not given
-            (0 for most, 100 for M2 and its relatives, whose first steps decide what y is used for).
+            (0 for most, 100 for M2 and its relatives, whose first steps decide what y is used for; at most a fifth of
+            the run).
         optimizer: ``optimizer(parameters, lr=...)`` gives a torch optimiser, Adam by default;
             ``functools.partial(torch.optim.Adam, eps=1e-4)`` passes options.
         clip: largest norm of the gradient (nats per datum); no clipping if not given.
@@ -147,7 +148,7 @@ def fit(
         progress=progress,
         labelled_batch_size=_labelled_batch_size(labelled_batch_size),
         monitor=monitor,
-        warmup=variant.warmup if warmup is None else _steps(warmup),
+        warmup=None if warmup is None else _steps(warmup),
     )
     if clip is not None and not clip > 0:
         raise ConfigurationError(f"clip is the largest allowed norm, a positive number, got {clip!r}")

@@ -61,7 +61,7 @@ class Settings:
     compile: bool | str = "auto"
     labelled_batch_size: int | str | None = "auto"
     monitor: str | None = None
-    warmup: int = 0
+    warmup: int | None = None
 
     def as_text(self) -> str:
         """What must be the same when a run is resumed."""
@@ -131,7 +131,7 @@ class Run:
         x, y = batch
         now = (engine.state.iteration - 1) / len(self.batches)
         self.variant.anneal(now, self.settings.epochs)
-        rise = min(1.0, engine.state.iteration / self.settings.warmup) if self.settings.warmup else 1.0
+        rise = min(1.0, engine.state.iteration / self.warmup) if self.warmup else 1.0
         self.optim.set_lr(rise * self.settings.lr(now))
         self.optim.batch = len(x)
         with self.precision:
@@ -163,6 +163,7 @@ class Run:
                 settings.batch_size, settings.seed, self._labelled_batch_size(), self.processes.share
             )
             self._check_same()
+            self.warmup = self._warmup()
             self.precision = torch.autocast(
                 variant.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
             )
@@ -233,6 +234,12 @@ class Run:
             # where less than a tenth has labels, a batch would hold too few of them, or none
             return min(number, self.settings.batch_size) if number < len(known) / 10 else None
         return int(size)
+
+    def _warmup(self) -> int:
+        """Over how many steps the learning rate rises: the variant's number, but no more than a fifth of a run."""
+        if self.settings.warmup is not None:
+            return self.settings.warmup
+        return min(self.variant.warmup, len(self.batches) * self.settings.epochs // 5)
 
     def _stream(self, epoch: int) -> Generator[tuple[Tensor, Tensor | None], None, None]:
         while True:
