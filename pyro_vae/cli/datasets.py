@@ -21,18 +21,21 @@ TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {"binarize": data.binarize, 
 
 
 @functools.lru_cache(maxsize=2)
-def load(name: str, root: str | None = None, transform: str | None = None) -> Dataset:
+def load(name: str, root: str | None = None, transform: str | None = None, label: str | None = None) -> Dataset:
     """A data set, by name or from a file, as it is; its ``kind`` is what the variant will see after the transform.
 
     Raises:
-        ConfigurationError: for unknown names, with the nearest right one.
+        ConfigurationError: for unknown names, with the nearest right one, and files whose numbers make no data.
         DataNotFound: when its files are nowhere.
     """
     if not is_file_name(name):
         check_choice("data set", name, data.available())
     if transform is not None:
         check_choice("transform", transform, TRANSFORMS)
-    dataset = data.load(name, root)
+    try:
+        dataset = data.load(name, root, label=label)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(str(error)) from error
     return dataset if transform is None else dataclasses.replace(dataset, kind="binary")
 
 

@@ -27,7 +27,15 @@ from pyro_vae.variants import Variant
 
 __all__ = ["Request", "parse", "variant_class"]
 
-_OWN = ("data", "root", "transform", "labels", "folder", "resume")  # options that are no argument of one constructor
+_OWN = (
+    "data",
+    "root",
+    "label",
+    "transform",
+    "labels",
+    "folder",
+    "resume",
+)  # options that are no argument of one constructor
 
 
 @dataclass
@@ -130,7 +138,7 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
     def chosen(name: str, default: Any = None) -> Any:
         return option(rest, name) or written.get(name) or given.get(name) or default
 
-    dataset = load(chosen("data", "digits"), chosen("root"), chosen("transform"))
+    dataset = load(chosen("data", "digits"), chosen("root"), chosen("transform"), chosen("label"))
     check_possible(cls, dataset)
     parser, linked = _parser(command, cls, dataset)
     for each in linked:
@@ -222,7 +230,7 @@ def _parser(command: str, cls: type[Variant], dataset: Dataset) -> tuple[Argumen
     parser.add_argument("--variant", type=str)
     parser.add_argument("--data", type=str, default="digits")
     runs = runs_wanted(cls)
-    for name in ("root", "transform", "folder", *runs):
+    for name in ("root", "label", "transform", "folder", *runs):
         parser.add_argument(f"--{name}", type=str | None, default=None)
     parser.add_argument("--labels", type=int | None, default=None)
     parser.add_argument("--resume", action="store_true")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,20 +31,29 @@ def is_file_name(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES
 
 
-def read(path: Path, seed: int, valid: int | float | None) -> Dataset:
+def read(path: Path, seed: int, valid: int | float | None, label: str | None) -> Dataset:
     """A file as a data set, as :func:`pyro_vae.data.load` describes it."""
     if not path.is_file():
         raise DataNotFound(f"there is no file {str(path)!r}")
+    table = path.suffix.lower() == ".csv"
+    if label is not None and not table:
+        raise ValueError(
+            f"label={label!r} names a column of a table, and {str(path)!r} is none; its labels are array y"
+        )
     columns: tuple[str, ...] | None = None
     class_names: tuple[str, ...] | None = None
     try:
-        if path.suffix.lower() == ".csv":
-            arrays, columns, class_names = _table(path)
+        if table:
+            import pandas as pd
+
+            frame = pd.read_csv(path)
         else:
             content = np.load(path, allow_pickle=False)
             arrays = {"x": content} if isinstance(content, np.ndarray) else dict(content)
     except (OSError, EOFError, UnicodeDecodeError, zipfile.BadZipFile, ValueError) as error:
         raise DataCorrupted(f"{str(path)!r} cannot be read: {error}") from error
+    if table:
+        arrays, columns, class_names = _columns(path, frame, label)
     parts = _parts(path, arrays, seed, valid)
     bytes_ = (arrays["x"] if "x" in arrays else arrays["x_train"]).dtype == np.uint8
     kind = _kind(torch.cat([part.x.flatten() for part in parts]), bytes_)
@@ -66,15 +76,18 @@ def read(path: Path, seed: int, valid: int | float | None) -> Dataset:
     )
 
 
-def _table(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...], tuple[str, ...] | None]:
-    """Columns of numbers; the one that is called y holds labels, numbers or words."""
+def _columns(
+    path: Path, table: Any, label: str | None
+) -> tuple[dict[str, np.ndarray], tuple[str, ...], tuple[str, ...] | None]:
+    """Columns of numbers and their names; labels, numbers or words, and the words."""
     import pandas as pd
 
-    table = pd.read_csv(path)
+    if label is not None and label not in table:
+        raise ValueError(f"{str(path)!r} has no column {label!r}; its columns are {_listed(table.columns)}")
     names = None
     arrays: dict[str, np.ndarray] = {}
-    if "y" in table:
-        y = table.pop("y")
+    if (label or "y") in table:
+        y = table.pop(label or "y")
         if not pd.api.types.is_numeric_dtype(y):
             codes, words = pd.factorize(y, sort=True)  # -1 where there is none
             arrays["y"], names = codes, tuple(map(str, words))
@@ -82,11 +95,22 @@ def _table(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...], tuple[st
             arrays["y"] = y.fillna(-1).to_numpy().astype(np.int64)  # a gap makes floats of a column of classes
         else:
             arrays["y"] = y.to_numpy()
-    words = [str(name) for name in table.select_dtypes(exclude=["number", "bool"]).columns]
-    if words:
-        raise ValueError(f"columns must hold numbers; encode or drop {', '.join(map(repr, words))}")
+    if len(words := table.select_dtypes(exclude=["number", "bool"]).columns):
+        hint = "" if "y" in arrays else f"; if it holds the labels, say label={str(words[0])!r} (--label {words[0]})"
+        raise ValueError(f"{str(path)!r}: no numbers in {_listed(words)}: encode or drop such columns{hint}")
+    gaps = table.isna()
+    if len(holed := table.columns[gaps.any()]):
+        row = int(gaps[holed[0]].argmax())
+        raise ValueError(
+            f"{str(path)!r}: column {str(holed[0])!r} has no number in row {row} below the names, one of "
+            f"{int(gaps.sum().sum())} gaps; drop such rows, or fill them in"
+        )
     arrays["x"] = table.to_numpy(dtype=np.float64)
     return arrays, tuple(map(str, table.columns)), names
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(repr(str(name)) for name in names)
 
 
 def _parts(

@@ -49,6 +49,7 @@ def load(
     *,
     seed: int = 0,
     valid: int | float | None = None,
+    label: str | None = None,
 ) -> Dataset:
     r"""A data set, in memory, as float32.
 
@@ -66,10 +67,10 @@ def load(
     A file of one's own is a data set too: ``load("mine.npz")`` with arrays ``x`` (N, \*event) and, where there are
     labels, ``y``, cut into 70, 15 and 15 % with `seed`; or with ``x_train``, ``y_train``, ``x_test``, ``y_test``
     (and ``x_valid``, ``y_valid``, else a tenth of the training data), as Keras writes them. An ``.npy`` file is
-    ``x`` alone; in a ``.csv`` file with a line of names, column ``y`` is the label and the others are x. Integer or
-    named labels are classes, -1 or nothing where missing; floats are properties. Bytes are divided by 255, images
-    (N, H, W) and (N, H, W, C) become (N, C, H, W), and what the values are (0 and 1; within [0, 1]; counts; reals)
-    is seen from them. Columns of reals are standardised as above.
+    ``x`` alone; in a ``.csv`` file with a line of names, column ``y`` (or `label`) is the label and the others are
+    x. Integer or named labels are classes, -1 or nothing where missing; floats are properties. Bytes are divided by
+    255, images (N, H, W) and (N, H, W, C) become (N, C, H, W), and the kind of data (0 and 1; within [0, 1]; counts;
+    reals) is seen from the values. Columns of reals are standardised as above.
 
     Arguments:
         name: One of :func:`available`, or a file.
@@ -80,6 +81,7 @@ def load(
         seed: Of the splits that are drawn; nothing global is seeded.
         valid: The size of the validation split, as a number or a fraction of the data that are not for the
             test (which never changes). None for the usual size.
+        label: The column of a table's labels, where it is not called y.
 
     Raises:
         ValueError: if the name is unknown, a file's numbers make no data, or `valid` leaves nothing to train on.
@@ -95,7 +97,9 @@ def load(
         (0.0, 1.0)
     """
     if own.is_file_name(os.fspath(name)):
-        return own.read(Path(name).expanduser(), seed, valid)
+        return own.read(Path(name).expanduser(), seed, valid, label)
+    if label is not None:
+        raise ValueError(f"label={label!r} names a column of a file of your own, and {name!r} is a known set")
     if name not in _DATASETS:
         close = difflib.get_close_matches(str(name).lower(), _DATASETS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""

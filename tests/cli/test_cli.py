@@ -324,5 +324,15 @@ def test_a_file_of_ones_own_from_training_to_evaluation(here, capsys):
     assert main(["report", "runs/m2-mine"]) == 0
 
 
+def test_a_table_whose_label_has_a_name(here, capsys):
+    rows = [f"{0.1 * i},{(-1) ** i * i},{['adelie', 'gentoo'][i % 2]}" for i in range(60)]
+    (here / "penguins.csv").write_text("\n".join(["bill,flipper,species", *rows]))
+    words = ["fit", "M2", "--data", "penguins.csv", *SMALL]
+    assert "--label species" in fails(capsys, *words)
+    assert main([*words, "--label", "species"]) == 0
+    assert main(["evaluate", "runs/m2-penguins", "--num-samples=5"]) == 0  # which knows what the label was
+    assert "accuracy" in capsys.readouterr().out
+
+
 def test_a_file_that_is_not_there(here, capsys):
     assert "there is no file 'mine.csv'" in fails(capsys, "fit", "VAE", "--data", "mine.csv")

@@ -83,6 +83,20 @@ def test_a_table_with_named_classes_and_gaps(tmp_path):
         assert part.y.tolist() == expected
 
 
+def test_the_label_may_have_any_name(tmp_path):
+    lines = ["a,species"] + [f"{i},{['adelie', 'gentoo'][i % 2]}" for i in range(60)]
+    (tmp_path / "penguins.csv").write_text("\n".join(lines))
+    penguins = data.load(tmp_path / "penguins.csv", label="species")
+    assert (penguins.feature_names, penguins.class_names) == (("a",), ("adelie", "gentoo"))
+    with pytest.raises(ValueError, match="no column 'kind'; its columns are 'a', 'species'"):
+        data.load(tmp_path / "penguins.csv", label="kind")
+    with pytest.raises(ValueError, match="'digits' is a known set"):
+        data.load("digits", label="species")
+    np.save(tmp_path / "x.npy", np.zeros((20, 2)))
+    with pytest.raises(ValueError, match="names a column of a table"):
+        data.load(tmp_path / "x.npy", label="species")
+
+
 def test_a_column_of_whole_numbers_with_gaps_holds_classes(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(["a,y"] + [f"{i}.5,{i % 2 if i % 5 else ''}" for i in range(60)]))
     table = data.load(tmp_path / "t.csv")
@@ -113,8 +127,11 @@ def test_missing_and_damaged_files_and_words_in_tables(tmp_path):
     with pytest.raises(data.DataCorrupted, match=r"broken.npz.*cannot be read"):
         data.load(tmp_path / "broken.npz")
     (tmp_path / "words.csv").write_text("a,b\n1,x\n2,z\n")
-    with pytest.raises(data.DataCorrupted, match="encode or drop 'b'"):
+    with pytest.raises(ValueError, match=r"no numbers in 'b': encode or drop.*label='b' \(--label b\)"):
         data.load(tmp_path / "words.csv")
+    (tmp_path / "gaps.csv").write_text("a,b\n1,2\n,3\n4,\n")
+    with pytest.raises(ValueError, match=r"column 'a' has no number in row 1 below the names, one of 2 gaps"):
+        data.load(tmp_path / "gaps.csv")
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object))
     with pytest.raises(data.DataCorrupted, match="cannot be read"):
         data.load(tmp_path / "objects.npy")
