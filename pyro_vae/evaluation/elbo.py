@@ -58,11 +58,22 @@ class SiteTerm:
 
 
 class ELBOTerms(NamedTuple):
-    """ELBO and its two terms for each datum, (N,) each, in nats: elbo = reconstruction - kl."""
+    """ELBO and its two terms for each datum, (N,) each, in nats: elbo = reconstruction - kl.
+
+    Printed, they are averages over the data with their standard errors.
+    """
 
     elbo: Tensor
     reconstruction: Tensor
     kl: Tensor
+
+    def __repr__(self) -> str:
+        def average(values: Tensor) -> str:
+            error = f" ± {values.std().item() / len(values) ** 0.5:.2f}" if len(values) > 1 else ""
+            return f"{values.mean().item():.2f}{error}"
+
+        terms = ", ".join(f"{name} {average(value)}" for name, value in self._asdict().items())
+        return f"{terms} nats per datum ({len(self.elbo):,} data)"
 
 
 PLATES = 2
