@@ -225,7 +225,7 @@ def _check(cls: type[Variant], values: dict[str, Any]) -> None:
 
 
 def _parser(command: str, cls: type[Variant], dataset: Dataset) -> tuple[ArgumentParser, list[str]]:
-    parser = ArgumentParser(prog=f"pyro-vae {command}", exit_on_error=False, add_help=False)
+    parser = ArgumentParser(prog=f"pyro-vae {command}", exit_on_error=False, add_help=False, allow_abbrev=False)
     parser.add_argument("--config", action="config")
     parser.add_argument("--variant", type=str)
     parser.add_argument("--data", type=str, default="digits")

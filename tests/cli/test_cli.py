@@ -103,6 +103,7 @@ def test_list_names_everything(capsys):
         ("fit VAE --prior=Vamp --prior.components=x", "--prior.components: wanted a whole number, got 'x'"),
         ("fit VAE --prior.size=0", "at least 1, got 0"),
         ("fit VAE --epochz 3", "did you mean --epochs?"),
+        ("fit VAE --epoch 3", "did you mean --epochs?"),
         ("fit VAE --epochs abc", "--epochs: wanted a whole number, got 'abc'"),
         ("fit VAE --epochs 0", "epochs must be a whole number of at least 1"),
         ("fit VAE --lr=abc", "--lr=abc is unknown (a number or one of"),
