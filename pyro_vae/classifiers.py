@@ -1,4 +1,8 @@
-"""Classifiers of codes, for M1: scikit-learn's, described so that they can be written to a configuration."""
+"""Classifiers of codes, for M1: scikit-learn's, described so that they can be written to a configuration.
+
+Codes are taken as they are: a dimension that the autoencoder does not use has codes close to the prior's mean, and one
+that it uses has codes spread like the prior.  Standardised, the noise of the first would count as much as the second.
+"""
 
 from __future__ import annotations
 
@@ -19,50 +23,64 @@ class Classifier(Configured):
 
 
 class Logistic(Classifier):
-    """Logistic regression on standardised inputs.
+    """Logistic regression.
 
     Args:
         C: inverse strength of the quadratic penalty on the weights.
+        standardise: bring all inputs to mean 0 and variance 1 first; for what is no code, such as pixels.
 
     Example:
         >>> Logistic().make().fit([[0.0], [1.0]], [0, 1]).predict([[2.0]])
         array([1])
     """
 
-    def __init__(self, C: float = 1.0) -> None:  # noqa: N803 (scikit-learn's name)
+    def __init__(self, C: float = 1.0, standardise: bool = False) -> None:  # noqa: N803 (scikit-learn's name)
         if not C > 0:
             raise ConfigurationError(f"C is an inverse strength, a positive number, got {C!r}")
         self.C = C
+        self.standardise = standardise
 
     def make(self) -> Any:
         from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
 
-        return make_pipeline(StandardScaler(), LogisticRegression(C=self.C, max_iter=2000))
+        return _standardised(LogisticRegression(C=self.C, max_iter=2000), self.standardise)
 
 
 class SVM(Classifier):
-    """A support vector machine with a radial kernel on standardised inputs.
+    """A support vector machine with a radial kernel.
 
     Its decision values are turned into probabilities by a logistic curve fitted in cross-validation (Platt 1999).
 
     Args:
         C: inverse strength of the penalty.
         gamma: of the kernel exp(-gamma |a - b|^2); ``"scale"`` is 1 / (number of inputs x their variance).
+        standardise: bring all inputs to mean 0 and variance 1 first; for what is no code, such as pixels.
     """
 
-    def __init__(self, C: float = 1.0, gamma: float | str = "scale") -> None:  # noqa: N803 (scikit-learn's name)
+    def __init__(
+        self,
+        C: float = 1.0,  # noqa: N803 (scikit-learn's name)
+        gamma: float | str = "scale",
+        standardise: bool = False,
+    ) -> None:
         if not C > 0:
             raise ConfigurationError(f"C is an inverse strength, a positive number, got {C!r}")
         self.C = C
         self.gamma = gamma
+        self.standardise = standardise
 
     def make(self) -> Any:
         from sklearn.calibration import CalibratedClassifierCV
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC
 
-        machine = make_pipeline(StandardScaler(), SVC(C=self.C, gamma=self.gamma))
+        machine = _standardised(SVC(C=self.C, gamma=self.gamma), self.standardise)
         return CalibratedClassifierCV(machine, ensemble=False)
+
+
+def _standardised(classifier: Any, wanted: bool) -> Any:
+    if not wanted:
+        return classifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), classifier)

@@ -1,5 +1,7 @@
 """The comparison of systems: what is cut, hidden and measured, and what is not run twice."""
 
+import dataclasses
+import importlib
 import json
 
 import pytest
@@ -7,8 +9,9 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae import comparison, data, likelihoods, networks, plots
-from pyro_vae.comparison import SYSTEMS, Cell, Comparison, Recipe, compare
+from pyro_vae.comparison import SYSTEMS, Cell, Comparison, Recipe, compare, systems
 from pyro_vae.comparison.tasks import make_task
+from pyro_vae.training import fit
 
 RECIPE = Recipe(lambda: networks.MLP([8]), lambda: networks.MLP([8]), likelihoods.ContinuousBernoulli, size=2, epochs=1)
 
@@ -36,12 +39,90 @@ def test_the_task_hides_labels_and_holds_out_a_fifth(digits):
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_every_system_names_classes(name, digits):
+def test_every_system_names_classes(name, digits, monkeypatch):
+    monkeypatch.setattr(systems, "_STEPS", 10)
     found = compare(digits, labels=[100], systems=[name], seeds=1, recipe=RECIPE)
     (cell,) = found.cells
     assert 0 <= cell.test <= 1
     assert 0 <= cell.pool <= 1
     assert cell.system == name
+
+
+def test_all_systems_see_the_data_as_the_recipe_prepares_them(digits):
+    recipe = dataclasses.replace(RECIPE, likelihood=likelihoods.Bernoulli, prepare=data.threshold)
+    task, grey = (make_task(digits, 100, seed=3, recipe=each) for each in (recipe, RECIPE))
+    assert torch.equal(task.train.x, (grey.train.x > 0.5).float())
+    assert torch.equal(task.test.x, (grey.test.x > 0.5).float())
+    assert torch.equal(task.train.y, grey.train.y)
+    # a Bernoulli takes no grey pixels: neither to learn from nor to predict for
+    assert 0 <= compare(digits, labels=[100], systems=["PC"], seeds=1, recipe=recipe).cells[0].test <= 1
+
+
+def test_all_trainings_are_what_the_recipe_says(digits, monkeypatch):
+    seen = []
+
+    def record(variant, split, **options):
+        seen.append((variant, split, options))
+        return fit(variant, split, **options)
+
+    monkeypatch.setattr(systems, "fit", record)
+    monkeypatch.setattr(systems, "_STEPS", 10)
+    recipe = dataclasses.replace(RECIPE, decoder=lambda: networks.MLP([5]), precision="bf16", batch_size=30)
+    compare(digits, labels=[100], seeds=1, recipe=recipe, systems=["network", "M1", "PC", "M2"])
+    assert len(seen) == 4
+    for variant, split, options in seen:
+        assert options["precision"] == "bf16"
+        assert options["batch_size"] == 30
+        alone = isinstance(variant, pv.Discriminative)
+        assert len(split) == (100 if alone else 1437)
+        assert options["epochs"] == (3 if alone else 1)  # of 4 steps each: 10 at least
+        if not alone:
+            assert "(5, 64)" in str([tuple(weight.shape[::-1]) for weight in variant.parameters()])
+
+
+def test_a_support_vector_machine_is_fitted_to_a_part_of_many_labels(digits, monkeypatch):
+    made = []
+    monkeypatch.setattr(systems, "_MACHINE", 200)
+    monkeypatch.setattr(systems, "fit", lambda variant, split, **options: made.append(fit(variant, split, **options)))
+    monkeypatch.setattr(systems.M1, "finish", lambda self, x, y: made.append((len(x), int((y >= 0).sum()))))
+    systems.SYSTEMS["M1"].learn(make_task(digits, None, seed=0, recipe=RECIPE))
+    assert made[0] == (1437, 200)  # the autoencoder sees all data
+
+
+def test_predictions_for_many_data_are_made_in_parts(digits, monkeypatch):
+    task = make_task(digits, 100, seed=0, recipe=RECIPE)
+    sizes = []
+
+    class Parity:
+        def predict(self, x, num_samples):
+            sizes.append(len(x))
+            return torch.distributions.Categorical(probs=torch.eye(10)[x.flatten(1).sum(1).long() % 10])
+
+    monkeypatch.setattr(systems, "_fit_on", lambda *given, **options: None)
+    monkeypatch.setattr(systems, "_CHUNK", 100)
+    named = systems._trained(Parity(), task)(task.test.x)
+    assert torch.equal(named, task.test.x.flatten(1).sum(1).long() % 10)
+    assert sizes == [100, 100, 100, 60]
+
+
+def test_the_pool_is_measured_on_a_part_of_many_data(digits, monkeypatch):
+    module = importlib.import_module("pyro_vae.comparison.compare")
+    monkeypatch.setattr(module, "_POOL", 50)
+    task = make_task(digits, 100, seed=0, recipe=RECIPE)
+    rows = (task.hidden >= 0).nonzero()[:50, 0]
+    found = compare(digits, labels=[100], systems=["pixels"], seeds=1, recipe=RECIPE).cells[0]
+    expected = SYSTEMS["pixels"].learn(task)(task.train.x[rows]) == task.hidden[rows]
+    assert found.pool == pytest.approx(expected.double().mean().item())
+
+
+def test_spreading_among_all_directions_is_spreading_among_pixels(digits):
+    from sklearn.semi_supervised import LabelSpreading
+
+    task = make_task(digits, 100, seed=0, recipe=RECIPE)  # 64 pixels: the components are a rotation
+    plain = LabelSpreading(kernel="knn", n_neighbors=7, alpha=0.2, max_iter=200)
+    plain.fit(task.train.x.flatten(1), task.train.y)
+    ours = SYSTEMS["spreading"].learn(task)(task.test.x)
+    assert (ours.numpy() == plain.predict(task.test.x.flatten(1))).mean() > 0.995  # but for ties
 
 
 def test_logistic_regression_is_scikit_learns(digits):
@@ -80,10 +161,16 @@ def test_the_table_has_means_and_standard_errors():
     assert json.loads(json.dumps(found.to_json()))[2]["labels"] is None
     figure = plots.comparison(found)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["M2"]
-    assert [line.get_label() for line in figure.axes[0].get_lines() if line.get_marker() == "o"] == [
-        "digits, 100 labels",
-        "digits, all labels",
-    ]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["digits, 100 labels", "digits, all labels"]
+
+
+def test_the_legend_names_columns_that_the_first_system_is_not_in():
+    cells = [Cell("digits", 100, "pixels", 0, 0.9, 0.9, 1.0, 1), Cell("digits", 100, "M2", 0, 0.9, 0.9, 1.0, 1)]
+    cells += [Cell("mnist", labels, "M2", 0, 0.9, None, 1.0, 1) for labels in (100, None)]
+    figure = plots.comparison(Comparison(cells))
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["digits, 100 labels", "mnist, 100 labels", "mnist, all labels"]
+    assert len({handle.get_color() for handle in figure.legends[0].legend_handles}) == 3
 
 
 def test_what_cannot_be_compared_is_said(digits):

@@ -9,12 +9,22 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import pyro_vae
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages(pyro_vae.__path__, "pyro_vae."))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+FRAGMENTS = ("diagnostics", "log_likelihood", "scaling", "semi_supervised", "speed", "training")
+"""Pages that quote lines of longer programs."""
+
+
+def code(path):
+    return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+
+
+PAGES = [path for path in DOCUMENTS if path.parent.name == "docs" and path.stem not in FRAGMENTS and code(path)]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -31,14 +41,35 @@ def test_the_readmes_ten_lines_run(capsys):
     assert "~ N(0, I₈)" in capsys.readouterr().out
 
 
-def test_the_parts_of_ones_own_run(capsys):
-    space = {"__name__": "own_parts"}
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_parts.md").read_text(), re.DOTALL):
-        exec(block, space)
+def run(path):
+    """Everything that the blocks of a page define, run one after the other."""
+    space = {"__name__": path.stem}
+    for block in code(path):
+        exec(re.sub(r"epochs=\d+", "epochs=1", block), space)
+    return space
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_the_code_of_a_page_runs_as_it_stands(page):
+    assert run(page)
+
+
+def test_the_parts_of_ones_own_are_those_of_the_story(capsys):
+    space = run(ROOT / "docs" / "own_parts.md")
     printed = " ".join(capsys.readouterr().out.split())
     assert "a ring of 24 normals" in printed
     assert "a Student t with 4 degrees of freedom" in printed
+    assert "Laplace distributions with locations and scales" in printed
     assert space["vae"].generate(3).shape == (3, 5)
+    # the trained module stays as it was, the layer behind it is trained
+    layers = space["of_images"].guide.posterior.network
+    assert all(map(torch.equal, layers.trunk.parameters(), space["trunk"].parameters()))
+    before = layers.last.weight.clone()
+    pyro_vae.fit(space["of_images"], space["digits"].train[:128], epochs=1)
+    assert not torch.equal(layers.last.weight, before)
+    counts = pyro_vae.VAE(space["Ring"](), space["Counts"](5), space["Laplace"]())
+    with pytest.raises(pyro_vae.DataError, match=r"which is the whole numbers from 0 on .*is -1\).*standardised"):
+        pyro_vae.fit(counts, torch.tensor([[0.0, 1, 2, -1, 0]]), epochs=1)
 
 
 def test_the_readme_quotes_the_story_as_it_stands():
@@ -50,7 +81,7 @@ def test_the_readme_quotes_the_story_as_it_stands():
     assert "\n".join(statements(quoted)).strip() in "\n".join(statements((ROOT / "models" / "vae.py").read_text()))
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/speed.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/figures.md", "docs/speed.md"])
 def test_tables_are_the_recorded_results(document):
     command = [sys.executable, ROOT / "benchmarks" / "table.py", document]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")

@@ -6,8 +6,6 @@ from collections import Counter
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import pyro_vae as pv
 from pyro_vae import classifiers, evaluation, labels, likelihoods, networks, objectives, priors
@@ -286,7 +284,7 @@ def test_m1s_classifier_is_scikit_learns_on_the_same_codes():
     known = y >= 0
     codes = m1.encode(x).mean
     torch.testing.assert_close(m1.labelled_codes, codes[known])
-    own = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(codes[known].numpy(), y[known].numpy())
+    own = LogisticRegression(max_iter=2000).fit(codes[known].numpy(), y[known].numpy())
     expected = torch.as_tensor(own.predict_proba(codes.numpy())).float()
     torch.testing.assert_close(m1.predict(x).probs, expected, rtol=1e-4, atol=1e-5)
     assert m1.score(x, y)["accuracy"] == pytest.approx(own.score(codes[known].numpy(), y[known].numpy()))
@@ -294,7 +292,7 @@ def test_m1s_classifier_is_scikit_learns_on_the_same_codes():
 
 def test_sampled_codes_are_averaged_over():
     m1, x, y = trained_m1(codes="sampled")
-    own = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    own = LogisticRegression(max_iter=2000)
     own.fit(m1.labelled_codes.numpy(), m1.known_labels.numpy())
     torch.manual_seed(7)
     got = m1.predict(x, num_samples=50).probs
@@ -303,6 +301,30 @@ def test_sampled_codes_are_averaged_over():
     each = [torch.as_tensor(own.predict_proba(z.numpy())) for z in draws]
     torch.testing.assert_close(got, torch.stack(each).mean(0).float(), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(m1.labelled_codes, m1.encode(x[y >= 0]).mean)
+
+
+@pytest.mark.parametrize("family", [classifiers.Logistic, classifiers.SVM])
+def test_codes_keep_their_scale(family):
+    # two dimensions that an autoencoder uses, forty that it does not
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(1020) % 2
+    codes = torch.randn(1020, 42, generator=generator)
+    codes[:, :2] = 0.5 * codes[:, :2] + (2 * y[:, None] - 1)
+    codes[:, 2:] *= 0.02
+    train, test = (codes[:20].numpy(), y[:20].numpy()), (codes[20:].numpy(), y[20:].numpy())
+    kept = family().make().fit(*train).score(*test)
+    assert kept > 0.98  # the best possible is Phi(2 sqrt 2) = 0.998
+    assert family(standardise=True).make().fit(*train).score(*test) < kept - 0.03
+
+
+def test_standardised_inputs_may_be_of_any_scale():
+    x, y = torch.randn(60, 3, generator=torch.Generator().manual_seed(1)), torch.arange(60) % 3
+    for family in (classifiers.Logistic, classifiers.SVM):
+        machine, other = (family(standardise=True).make() for _ in range(2))
+        scale = torch.tensor([1e-3, 1.0, 1e3])
+        expected = machine.fit(x.numpy(), y.numpy()).predict_proba(x.numpy())
+        got = other.fit((x * scale).numpy(), y.numpy()).predict_proba((x * scale).numpy())
+        torch.testing.assert_close(torch.as_tensor(got), torch.as_tensor(expected), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("options", [{}, {"codes": "sampled"}, {"classifier": classifiers.SVM(C=2.0)}])

@@ -179,13 +179,13 @@ def test_fit_stretches_a_ramp_and_raises_the_learning_rate_first():
     assert history["beta"] == pytest.approx(expected)
 
 
-def test_a_short_run_does_not_spend_all_its_steps_warming_up():
+def test_warming_up_takes_no_more_than_four_epochs():
     rates = []
     m2 = pv.M2(3, priors.StandardNormal(2), likelihoods.Bernoulli(5))
     x, y = torch.bernoulli(torch.full((40, 5), 0.5)), torch.arange(40) % 3
     settings = {"batch_size": 10, "lr": 1e-3, "lr_schedule": "constant", "optimizer": watched(rates)}
-    pv.fit(m2, (x, y), epochs=5, **settings)  # 20 steps, where M2 would take 100
-    assert rates == pytest.approx([1e-3 * min(1, step / 4) for step in range(1, 21)])
+    pv.fit(m2, (x, y), epochs=5, **settings)  # of 4 steps each, where M2 would take 100
+    assert rates == pytest.approx([1e-3 * min(1, step / 16) for step in range(1, 21)])
     rates.clear()
     pv.fit(m2, (x, y), epochs=5, warmup=40, **settings)  # unless it is told to
     assert rates == pytest.approx([1e-3 * step / 40 for step in range(1, 21)])

@@ -26,27 +26,27 @@ def comparison(found: Comparison) -> Figure:
         >>> figure = plots.comparison(compare("digits", labels=[100], systems=["pixels"], seeds=2))
     """
     systems, columns = found.systems(), found.columns()
-    colours = [FIRST, SECOND, *CLASSES]
+    colours = [FIRST, SECOND] if len(columns) <= 2 else CLASSES
     with styled():
         figure = Figure(7.0, 0.9 + 0.42 * len(systems), "")
         axes = figure.subplots()
         for place, (data, labels) in enumerate(columns):
             shift = 0.16 * (place - (len(columns) - 1) / 2)
-            name = f"{data}, {'all' if labels is None else labels} labels"
+            label = f"{data}, {'all' if labels is None else labels} labels"
             for row, system in enumerate(systems):
                 values = 100 * np.array(found.accuracies(system.name, data, labels))
                 if not len(values):
                     continue
                 height = np.full(len(values), row + shift)
                 axes.plot(values, height, ".", color=colours[place], alpha=0.35, markersize=4)
-                label = name if row == 0 else None
                 axes.plot(values.mean(), row + shift, "o", color=colours[place], markersize=6, label=label)
+                label = ""  # once in the legend
         axes.set_yticks(range(len(systems)), [system.words for system in systems])
         axes.invert_yaxis()
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("accuracy on the test set, per cent")
         axes.grid(axis="x")
-        axes.legend(loc="best", title=None)
+        figure.legend(loc="outside lower center", ncols=min(4, len(columns)))
         for row in range(1, len(systems)):
             axes.axhline(row - 0.5, color=MUTED, linewidth=0.3)
     return figure

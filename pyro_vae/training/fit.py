@@ -76,8 +76,8 @@ def fit(
         lr_schedule: ``"cosine"`` (a third of the epochs at ``lr``, then down to a hundredth of it), ``"constant"``, or
             a schedule of factors.
         warmup: steps over which the learning rate rises from zero in a straight line; the variant's own if not given
-            (0 for most, 100 for M2 and its relatives, whose first steps decide what y is used for; at most a fifth of
-            the run).
+            (0 for most, 100 for M2 and its relatives, whose first steps decide what y is used for, and at most
+            four epochs).
         optimizer: ``optimizer(parameters, lr=...)`` gives a torch optimiser, Adam by default;
             ``functools.partial(torch.optim.Adam, eps=1e-4)`` passes options.
         clip: largest norm of the gradient (nats per datum); no clipping if not given.

@@ -236,10 +236,13 @@ class Run:
         return int(size)
 
     def _warmup(self) -> int:
-        """Over how many steps the learning rate rises: the variant's number, but no more than a fifth of a run."""
+        """Over how many steps the learning rate rises: the variant's number, but no more than four epochs of few data.
+
+        It does not depend on how long the run is, so that a run that is prolonged is the same.
+        """
         if self.settings.warmup is not None:
             return self.settings.warmup
-        return min(self.variant.warmup, len(self.batches) * self.settings.epochs // 5)
+        return min(self.variant.warmup, 4 * len(self.batches))
 
     def _stream(self, epoch: int) -> Generator[tuple[Tensor, Tensor | None], None, None]:
         while True:
