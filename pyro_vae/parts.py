@@ -129,6 +129,30 @@ def support_of(distribution: torch.distributions.Distribution) -> constraints.Co
     return support
 
 
+@torch.no_grad()
+def _check_network(what: str, built: object, inputs: tuple[Shape, ...], output: Shape) -> None:
+    """Run a network once on zeros: one of the user's own may return something else than it was asked for.
+
+    Raises:
+        ConfigurationError: when it does, or cannot be run.
+    """
+    if not isinstance(built, nn.Module):
+        raise ConfigurationError(f"{what}: build must return a torch.nn.Module, got a {type(built).__name__}")
+    # any batch shapes must do, and be broadcast: particles and enumeration put dimensions in front of some inputs
+    zeros = [torch.zeros(*((3,) if place else (2, 1)), *shape) for place, shape in enumerate(inputs)]
+    batch = (2, 3) if len(inputs) > 1 else (2, 1)
+    asked = f"{what} is to map {' and '.join(map(str, inputs))} to {output}, with any batch shapes in front"
+    given = f"given {' and '.join(str(tuple(zero.shape)) for zero in zeros)}"
+    try:
+        with in_evaluation(built):
+            made = built(*zeros)
+    except Exception as error:
+        raise ConfigurationError(f"{asked}; {given} it failed: {error}") from error
+    got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+    if got != (*batch, *output):
+        raise ConfigurationError(f"{asked}; {given} it must return {(*batch, *output)}, got {got}")
+
+
 class Part(Configured, nn.Module):
     """A module whose ``forward`` returns a distribution.
 
@@ -199,13 +223,27 @@ class Conditional(Part):
             prepare: for each input what is applied to it before the network sees it, or ``None``.
 
         Raises:
-            ConfigurationError: when the part already belongs to a variant (it holds that one's weights).
+            ConfigurationError: when the part already belongs to a variant (it holds that one's weights), or it or the
+                network has an output of another shape than it should.
         """
         self.check_free()
         self.shape = shape if shape is not None else self.shape
         assert self.shape is not None
-        self.network = network.build(*inputs, output=self.parameter_shape(self.shape))
+        wanted = self.parameter_shape(self.shape)
+        if not isinstance(wanted, tuple) or not all(isinstance(size, int) and size > 0 for size in wanted):
+            raise ConfigurationError(
+                f"{self!r}: parameter_shape({self.shape}) must return a tuple of sizes, got {wanted!r}; for n "
+                f"parameters of each element of the shape return (n, *shape)"
+            )
+        built = network.build(*inputs, output=wanted)
+        _check_network(f"network {network!r} of {self!r}", built, inputs, wanted)
+        self.network = built
         self._prepare = tuple(prepare)
+
+    def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
+        """The parameters (\\*batch, n, \\*shape) as n tensors (\\*batch, \\*shape)."""
+        assert self.shape is not None
+        return parameters.unbind(-1 - len(self.shape))
 
     def check_free(self) -> None:
         """Check that the part belongs to no variant yet.

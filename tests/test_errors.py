@@ -39,9 +39,11 @@ BAD_DATA = {
     "arrangement": (torch.zeros(4, 35), r"shape \(4, 35\).*x\.reshape\(-1, 1, 7, 5\)"),
     "no channel": (torch.zeros(4, 7, 5), r"shape \(4, 7, 5\).*x\.reshape\(-1, 1, 7, 5\)"),
     "single datum": (torch.zeros(IMAGE), r"shape \(1, 7, 5\).*x\[None\]"),
-    "grey": (with_value(0.5), r"1 of 140 values is \(the first at \(2, 0, 3, 1\)\) outside .*Bernoulli.*0 or 1"),
-    "grey, mended": (with_value(0.5), r"such a value is 0\.5.*ContinuousBernoulli.*data\.binarize"),
+    "grey": (with_value(0.5), r"1 of 140 values lies outside .*Bernoulli.*0 or 1 \(the first, at \(2, 0, 3, 1\), is"),
+    "grey, mended": (with_value(0.5), r"is 0\.5\); for grey.*ContinuousBernoulli.*data\.binarize"),
     "two": (with_value(2.0), r"outside the support of Bernoulli.*0 or 1"),
+    "bytes": (with_value(255.0), r"is 255\); bytes 0\.\.255 .*x / 255; for grey values"),
+    "above bytes": (with_value(256.0), r"is 256\); for grey values"),
 }
 
 
@@ -93,6 +95,7 @@ def test_arrays_splits_and_doubles_are_welcome(digits):
     [
         ("continuous_bernoulli", 1.5, r"interval \[0, 1\].*1\.5.*rescale.*likelihoods\.Normal"),
         ("continuous_bernoulli", -0.1, r"interval \[0, 1\]"),
+        ("continuous_bernoulli", 255.0, r"bytes 0\.\.255 .*x / 255; rescale"),
         ("unnormalised_bernoulli", 1.5, r"interval \[0, 1\].*rescale"),
         ("categorical", 0.5, r"whole numbers 0 to 3.*0\.5.*\(x \* 3\)\.round\(\)"),
         ("categorical", 4.0, r"whole numbers 0 to 3"),
@@ -245,13 +248,18 @@ def test_numbers_out_of_range_are_named(name):
     [
         ("prior", 8, r"prior must be a Prior, got 8"),
         ("prior", posteriors.Normal(), r"prior must be a Prior, got Normal\(\)"),
-        ("prior", priors.StandardNormal, "prior must be a Prior, got <class"),
-        ("likelihood", "bernoulli", "likelihood must be a Likelihood, got 'bernoulli'"),
+        ("prior", priors.StandardNormal, r"prior must be a Prior, got <class.*one of it: priors\.StandardNormal\("),
+        ("prior", "Vamp", r"prior must be a Prior, got 'Vamp'; give an object, not a name: priors\.Vamp\(\.\.\.\)"),
+        ("prior", "?", r"got '\?'; give an object, not a name: .*priors\.Vamp, .*priors\.StandardNormal$"),
+        ("likelihood", "bernoulli", r"likelihood must be a Likelihood, got 'bernoulli'.*likelihoods\.Bernoulli\("),
         ("posterior", likelihoods.Normal(3), r"posterior must be a Posterior, got Normal\(3\)"),
         ("encoder", [128], r"encoder must be a Network, got \[128\]"),
-        ("decoder", torch.nn.Linear(2, 3), "decoder must be a Network, got Linear"),
-        ("objective", "elbo", "objective must be .*ELBO.*'elbo'"),
-        ("objective", Trace_ELBO, "objective must be .*ELBO.*Trace_ELBO"),
+        ("encoder", "mlp", r"got 'mlp'.*networks\.MLP\("),
+        ("decoder", torch.nn.Linear(2, 3), "decoder must be a Network, got Linear.*whose build returns it.*own_parts"),
+        ("objective", "elbo", r"objective must be .*ELBO.*'elbo'.*not a name: objectives\.ELBO\("),
+        ("objective", "iwae", r"'iwae'.*objectives\.IWAE\("),
+        ("objective", objectives.IWAE, r"make one of it: objectives\.IWAE\("),
+        ("objective", Trace_ELBO, r"objective must be .*ELBO.*make one of it: Trace_ELBO\("),
         ("beta", "4", "beta must be a number or a schedule.*'4'"),
     ],
 )

@@ -88,7 +88,9 @@ def test_labels_that_do_not_fit_are_refused_everywhere(variant, use, bad):
     [
         ("classes", changed(classes(), 1, -2), r"outside the 3 classes 0\.\.2 \(y\[1\] is -2\); a missing label is -1"),
         ("classes", classes().float() + 0.5, r"integer classes.*got torch\.float32 such as 0\.5.*y\.long\(\)"),
-        ("classes", changed(classes().float(), 3, NAN), r"integer classes, -1 where one is missing.*such as nan"),
+        ("classes", changed(classes().float(), 3, NAN), r"with 1 NaN; take torch\.nan_to_num\(y, nan=-1\)\.long\(\)"),
+        ("classes", changed(classes().float() + 0.5, 3, NAN), r"such as 0\.5.*labels\.Normal"),
+        ("classes", np.array(["a"] * N, dtype=object), r"dtype object; .*pandas\.Categorical\(y\)\.codes"),
         ("classes", classes() > 0, r"integer classes.*got torch\.bool"),
         ("classes", classes()[:5], r"classes for 8 data have shape \(8,\), got \(5,\)"),
         ("classes", classes()[:, None], r"got \(8, 1\); take y\[:, 0\]"),
@@ -304,7 +306,11 @@ def test_m1m2_builds_on_a_trained_vae():
             lambda: pv.M2("3", priors.StandardNormal(D), likelihoods.Bernoulli(3)),
             "classes must be a Categorical, got '3'",
         ),
-        (lambda: pv.Discriminative(3, 5), "output must be a Label, got 3"),
+        (lambda: pv.Discriminative(3, 5), r"output must be a Label, got 3; for 3 classes labels\.Categorical\(3\), "),
+        (
+            lambda: pv.ConditionalVAE(10, priors.StandardNormal(D), likelihoods.Bernoulli(3)),
+            r"label must be a Label, got 10; for 10 classes labels\.Categorical\(10\), for .* labels\.Normal\(10\)",
+        ),
         (
             lambda: with_labels(pv.ConsistencyConstrainedVAE, "properties"),
             r"label must be a Categorical, got Normal\(2\)",
@@ -361,6 +367,12 @@ def test_a_part_belongs_to_one_variant_however_often_it_is_tried(variant, kind, 
         with pytest.raises(pv.ConfigurationError, match=r"already belongs to a variant and holds its .*make a new one"):
             variant(**other | {reused: first[reused]})
         variant(**other | {reused: parts_of(kind)[reused]})  # the others stayed free
+
+
+def test_one_label_may_be_a_number_of_any_kind():
+    variant = with_labels(pv.ConditionalVAE)
+    for y in (2, np.int64(2), torch.tensor(2), np.array(2), [2, 2], np.array([2, 2], dtype=np.int8)):
+        assert variant.generate(2, y).shape == (2, *variant.shape)
 
 
 class Wrong(networks.Network):

@@ -58,6 +58,7 @@ def as_split(data: Any) -> Split:
         x, y = data
     else:
         x, y = data, None
+    frame = x if hasattr(x, "columns") and hasattr(x, "index") else None
     x = _real(as_numbers(x, "x"), "x")
     if x.ndim < 2:
         raise ValueError(
@@ -71,7 +72,7 @@ def as_split(data: Any) -> Split:
             y = y.unsqueeze(-1) if y.ndim == 1 else y
         else:
             y = y.long()
-    return _checked(Split(x, y))
+    return _checked(Split(x, y), frame)
 
 
 def as_numbers(values: Any, name: str) -> Tensor:
@@ -84,7 +85,8 @@ def as_numbers(values: Any, name: str) -> Tensor:
         values = _from_pandas(values, name)
     if isinstance(values, np.ndarray):
         if values.dtype.kind not in "biuf":
-            raise TypeError(f"{name} must hold numbers, got an array of dtype {values.dtype}")
+            hint = "; names of classes become numbers by pandas.Categorical(y).codes" if name == "y" else ""
+            raise TypeError(f"{name} must hold numbers, got an array of dtype {values.dtype}{hint}")
         # torch shares memory only with native, writable, contiguous arrays and warns or fails otherwise
         values = torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), ["C", "W"]))
     if not isinstance(values, Tensor):
@@ -156,7 +158,8 @@ def _stack(items: Any, name: str) -> Tensor:
     return torch.stack(tensors)
 
 
-def _checked(split: Split) -> Split:
+def _checked(split: Split, frame: Any = None) -> Split:
+    """The split, whose x came from a pandas ``frame`` or not, if its values are such as they should be."""
     if len(split) == 0 or split.x.numel() == 0:
         raise ValueError(f"there are no data: x has shape {tuple(split.x.shape)}")
     finite = split.x.isfinite()
@@ -164,15 +167,21 @@ def _checked(split: Split) -> Split:
         where = tuple((~finite).nonzero()[0].tolist())
         num_nan = int(split.x.isnan().sum())
         num_inf = int((~finite).sum()) - num_nan
+        named = "" if frame is None else f", column {frame.columns[where[1]]!r} of row {frame.index[where[0]]}"
         raise ValueError(
             f"x must be finite, but holds {num_nan} NaN and {num_inf} infinite values, the first at index {where}"
+            f"{named}; drop such data, or impute the values"
         )
     if split.y is not None:
         wrong = split.y.isinf() if split.y.is_floating_point() else split.y < -1
         if wrong.any():
             where = tuple(wrong.nonzero()[0].tolist())
+            value = split.y[where].item()
+            hint = ""
+            if value == torch.iinfo(torch.int64).min:  # what NaN becomes
+                hint = "; NaN has no integer: make it -1 first, torch.nan_to_num(y, nan=-1).long()"
             raise ValueError(
                 f"y must hold finite reals (NaN where missing) or classes from 0 (-1 where missing), "
-                f"got {split.y[where].item()} at index {where}"
+                f"got {value} at index {where}{hint}"
             )
     return split

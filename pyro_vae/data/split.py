@@ -52,11 +52,16 @@ class Split:
             return
         if self.y.dtype == torch.bool or self.y.is_complex():
             raise TypeError(f"y must hold integer classes or reals, got {self.y.dtype}")
-        if self.y.ndim < 2 if self.y.is_floating_point() else self.y.ndim != 1:
+        got = f"got {self.y.dtype} of shape {tuple(self.y.shape)}"
+        if self.y.is_floating_point() and self.y.ndim < 2:
             raise ValueError(
-                "y must be integer classes of shape (N,) or reals of shape (N, P), or such as x of shape (N, *event), "
-                f"got {self.y.dtype} of shape {tuple(self.y.shape)}"
+                f"y of real numbers must have shape (N, P), or (N, *event) where they are data such as x, {got}; "
+                f"for one property give y[:, None], for classes integers"
             )
+        if not self.y.is_floating_point() and self.y.ndim != 1:
+            one_hot = self.y.ndim == 2 and bool(((self.y == 0) | (self.y == 1)).all() and (self.y.sum(-1) == 1).all())
+            hint = "of one-hot vectors take y.argmax(-1)" if one_hot else "for real numbers give y.float()"
+            raise ValueError(f"y of integers, which are classes, must have shape (N,), {got}; {hint}")
         if len(self.y) != len(self.x):
             raise ValueError(f"x and y must have the same length, got {len(self.x)} and {len(self.y)}")
 

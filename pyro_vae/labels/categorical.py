@@ -75,11 +75,18 @@ class Categorical(Label):
         return _Classifier(self.classes)
 
     def check(self, y: Tensor, n: int) -> Tensor:
-        if y.dtype == torch.bool or y.is_complex() or (y.is_floating_point() and (y != y.round()).any()):
-            examples = f" such as {y[y != y.round()][0].item():g}" if y.is_floating_point() else ""
+        broken = y[~y.isnan() & (y != y.round())] if y.is_floating_point() else y.new_empty(0)
+        if y.dtype == torch.bool or y.is_complex() or len(broken):
+            examples = f" such as {broken[0].item():g}" if len(broken) else ""
             raise DataError(
                 f"y: {self!r} takes integer classes, -1 where one is missing, got {y.dtype}{examples}; y.long() "
                 f"makes whole numbers integers; properties that are real are labels.Normal(P)"
+            )
+        if y.is_floating_point() and y.isnan().any():  # integers with gaps, as pandas has them
+            raise DataError(
+                f"y: {self!r} takes integer classes, -1 where one is missing, got {y.dtype} with "
+                f"{int(y.isnan().sum()):,} NaN; take torch.nan_to_num(y, nan=-1).long(), of a pandas column "
+                f"y.fillna(-1).astype(int)"
             )
         if tuple(y.shape) != (n,):
             hint = ""

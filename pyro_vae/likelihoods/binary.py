@@ -30,6 +30,10 @@ class _Logits(Likelihood):
     def starting_parameters(self, x: Tensor) -> Tensor:
         return x.mean(0, keepdim=True).clamp(_MARGIN, 1 - _MARGIN).logit()
 
+    def remedy_for(self, x: Tensor) -> str:
+        bytes_perhaps = ((x >= 0) & (x <= 255) & (x == x.round())).all() and x.max() > 1
+        return f"bytes 0..255 become grey values in [0, 1] by x / 255; {self.remedy}" if bytes_perhaps else self.remedy
+
     def words(self) -> str:
         return f"{self.name}, for each of {'x'.join(map(str, self.shape))} values, with logits from the decoder"
 

@@ -42,9 +42,10 @@ class Network(Configured):
         """Make the layers for inputs and an output of the given event shapes.
 
         The module takes one tensor (\\*batch, \\*input) for each input, any batch shape in front (shapes of
-        different inputs are broadcast), and returns (\\*batch, \\*output).  It has a method
-        ``set_output(values)`` that makes a zero input to its last layer give ``values``, of shape ``output``, and one
-        ``scale_output(factor)`` that multiplies the weights of its last layer.
+        different inputs are broadcast), and returns (\\*batch, \\*output), which is checked on zeros.  It may have two
+        methods that let training begin at a better place: ``set_output(values)``, which makes a zero input to its last
+        layer give ``values``, of shape ``output``, and ``scale_output(factor)``, which multiplies the weights of its
+        last layer.
         """
         raise NotImplementedError
 

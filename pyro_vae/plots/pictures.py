@@ -153,7 +153,8 @@ def interpolation(
 
     Raises:
         DataError: when the data do not fit or are no pairs, or are of different classes.
-        ConfigurationError: when data of this shape cannot be drawn, codes cannot be decoded alone, or are discrete.
+        ConfigurationError: when data of this shape cannot be drawn, codes cannot be decoded alone, or are discrete, or
+            steps is no number.
 
     Example:
         >>> import torch
@@ -166,6 +167,11 @@ def interpolation(
         Shoemake, Animating Rotation with Quaternion Curves, 1985 (spherical interpolation);
         White, Sampling Generative Networks, 2016 (https://arxiv.org/abs/1609.04468)
     """
+    if np.ndim(steps):
+        raise ConfigurationError(
+            f"steps is a number, got what has shape {tuple(np.shape(steps))}; two data are one pair: "
+            f"plots.interpolation(variant, torch.stack([a, b]))"
+        )
     check_count("steps", steps, 2)
     variant.check_code()
     check_real(variant, "interpolation", "see reconstructions(variant, x)")

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from pyro_vae import evaluation
-from pyro_vae.evaluation.prediction import predicted_properties
+from pyro_vae.errors import DataError
+from pyro_vae.evaluation.prediction import Calibration, Confusion, predicted_properties
 from pyro_vae.plots.grids import shortened
 from pyro_vae.plots.pictures import as_array
 from pyro_vae.plots.quantities import quietly
@@ -25,11 +26,13 @@ _PANELS = 12
 """Up to so many properties are shown."""
 
 
-def confusion(variant: Variant, x: Any, y: Any = None, *, class_names: Sequence[str] | None = None) -> Figure:
+def confusion(
+    variant: Variant | Confusion, x: Any = None, y: Any = None, *, class_names: Sequence[str] | None = None
+) -> Figure:
     """Which classes are taken for which: counts of data, shaded by their share of the true class.
 
     Args:
-        variant: any variant that predicts classes.
+        variant: any variant that predicts classes, or what :func:`pyro_vae.evaluation.confusion` found, without data.
         x: data (N, \\*shape), or a split.
         y: classes (N,), -1 where missing; those of the split if not given.
         class_names: one for each class.
@@ -44,8 +47,7 @@ def confusion(variant: Variant, x: Any, y: Any = None, *, class_names: Sequence[
         >>> classifier = pv.Discriminative(labels.Categorical(3), 5)
         >>> figure = plots.confusion(classifier, torch.randn(20, 5), torch.arange(20) % 3)
     """
-    with quietly(variant):
-        found = evaluation.confusion(variant, x, y)
+    found = variant if isinstance(variant, Confusion) else _found(evaluation.confusion, variant, x, y)
     counts = found.counts.numpy()
     size = len(counts)
     names = [str(k) if class_names is None or k >= len(class_names) else shortened(class_names[k]) for k in range(size)]
@@ -71,16 +73,16 @@ def confusion(variant: Variant, x: Any, y: Any = None, *, class_names: Sequence[
     return figure
 
 
-def reliability(variant: Variant, x: Any, y: Any = None, bins: int = 15) -> Figure:
+def reliability(variant: Variant | Calibration, x: Any = None, y: Any = None, bins: int = 15) -> Figure:
     """How often predictions of a given confidence are right, and below how many there are of each confidence.
 
     A calibrated variant's bars end on the diagonal; bars below it are overconfident.
 
     Args:
-        variant: any variant that predicts classes.
+        variant: any variant that predicts classes, or what :func:`pyro_vae.evaluation.calibration` found, without data.
         x: data (N, \\*shape), or a split.
         y: classes (N,), -1 where missing; those of the split if not given.
-        bins: of confidence, of equal width.
+        bins: of confidence, of equal width; what was found has its own.
 
     Raises:
         DataError: when data or labels do not fit, no label is known, or the variant predicts no classes.
@@ -96,8 +98,8 @@ def reliability(variant: Variant, x: Any, y: Any = None, bins: int = 15) -> Figu
         Guo, Pleiss, Sun & Weinberger, On Calibration of Modern Neural Networks, 2017, figure 4
         (https://arxiv.org/abs/1706.04599)
     """
-    with quietly(variant):
-        found = evaluation.calibration(variant, x, y, bins)
+    found = variant if isinstance(variant, Calibration) else _found(evaluation.calibration, variant, x, y, bins)
+    bins = len(found.count)
     some = found.count.numpy() > 0
     left, width = found.edges[:-1].numpy()[some], 1 / bins
     accuracy, confidence = found.accuracy.numpy()[some], found.confidence.numpy()[some]
@@ -163,3 +165,15 @@ def properties(variant: Variant, x: Any, y: Any = None, *, names: Sequence[str] 
         for axes in grid.flat[len(chosen) :]:
             axes.set_axis_off()
     return figure
+
+
+def _found(measure: Any, variant: Variant, x: Any, *arguments: Any) -> Any:
+    """What a measure of :mod:`pyro_vae.evaluation` finds for data.
+
+    Raises:
+        DataError: when there are no data, or they do not fit.
+    """
+    if x is None:
+        raise DataError("x: give data, or what evaluation found in the place of the variant")
+    with quietly(variant):
+        return measure(variant, x, *arguments)

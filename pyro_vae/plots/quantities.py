@@ -6,6 +6,7 @@ random state is left as it was.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -138,7 +139,7 @@ def check_count(what: str, value: int, least: int) -> int:
     Raises:
         ConfigurationError: when it is not.
     """
-    if isinstance(value, bool) or int(value) != value or value < least:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or value % 1 or value < least:
         raise ConfigurationError(f"{what} must be a whole number of at least {least}, got {value!r}")
     return int(value)
 

@@ -6,6 +6,8 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pyro.infer import Trace_ELBO
+
 from pyro_vae.configured import Configured
 from pyro_vae.objectives.importance import renyi_formula
 from pyro_vae.stories.formulas import guide_density, joint_density
@@ -68,9 +70,10 @@ class _Reading(NamedTuple):
 
 
 def describe_objective(variant: Any, structure: Structure) -> Objective:
-    """The objective that ``variant`` is trained with."""
+    """The objective that ``variant`` is trained with; Pyro's usual one where it names none."""
+    objective = getattr(variant, "objective", None) or Trace_ELBO()
     bounds = _bounds(variant, structure)
-    reading = _read(variant.objective, bounds)
+    reading = _read(objective, bounds)
     lines = [line for formulas in reading.formulas for line in formulas]
     factors = bool(structure.factors) and not reading.holds_factors
     alone = len(bounds) == 1 and not factors
@@ -79,7 +82,7 @@ def describe_objective(variant: Any, structure: Structure) -> Objective:
     parts = [site for bound in bounds for site in bound.terms.structure.factors if site.definition]
     lines += dict.fromkeys(f"{site.term} = {site.definition}" for site in parts)
     notes = [*_shared(bounds, reading.summed), *reading.notes, *(_verdict(bound, reading, alone) for bound in bounds)]
-    return Objective(_name(variant.objective), lines, [note for note in dict.fromkeys(notes) if note])
+    return Objective(_name(objective), lines, [note for note in dict.fromkeys(notes) if note])
 
 
 def _name(objective: Any) -> str:

@@ -7,6 +7,9 @@ import re
 import textwrap
 from typing import Any
 
+from torch import nn
+
+from pyro_vae.errors import ConfigurationError
 from pyro_vae.stories.accounts import make_ledger
 from pyro_vae.stories.diagram import Diagram
 from pyro_vae.stories.formulas import FamilyLine, factorisations, families
@@ -21,17 +24,25 @@ from pyro_vae.stories.words import guide_lines, model_lines
 __all__ = ["Story", "story"]
 
 _WIDTH = 80
+_SIDES = ("model", "guide")
 
 
 def story(variant: Any, *arguments: Any) -> Story:
     r"""The generative story of a variant, read off its programs and parts.
 
     Model and guide are run once; sites, parents, plates and parts are what that run used, so the story cannot say
-    anything else than the programs do.  A program with plain Pyro distributions gets a story too.
+    anything else than the programs do.
+
+    Programs that are no variant's, with plain Pyro distributions, get a story too, as the ``model`` and ``guide`` of
+    one ``torch.nn.Module``, in the form of Pyro's tutorials: ``pv.story(pair, x)``.  What is maximised is then Pyro's
+    ``Trace_ELBO``, if the module has no ``objective``.
 
     Args:
-        variant: any variant.
+        variant: any variant, or a ``torch.nn.Module`` with a ``model`` and a ``guide``.
         arguments: of model and guide, where they should not be the variant's own ``examples``.
+
+    Raises:
+        ConfigurationError: for what is neither, or without arguments where there are no ``examples``.
 
     Example:
         >>> import pyro_vae as pv
@@ -58,6 +69,16 @@ def story(variant: Any, *arguments: Any) -> Story:
           L(x) = E_q(z|x)[log p(x | z)] − 4 KL(q(z | x) ‖ p(z))
           β = 4 weighs the KL of z
     """
+    if not isinstance(variant, nn.Module) or not all(callable(getattr(variant, side, None)) for side in _SIDES):
+        raise ConfigurationError(
+            f"a story is told of a variant, or of a torch.nn.Module that has a model and a guide, followed by their "
+            f"arguments: pv.story(pair, x); got {variant!r}"
+        )
+    if not arguments and not hasattr(variant, "examples"):
+        raise ConfigurationError(
+            f"{type(variant).__name__} has no examples of its data; give the arguments of its model and guide: "
+            f"pv.story({type(variant).__name__.lower()}, x)"
+        )
     return Story(variant, trace_structure(variant, arguments or None))
 
 
@@ -120,6 +141,7 @@ class Story:
 
         Raises:
             DataError: when the data do not fit.
+            ConfigurationError: where the programs are no variant's.
 
         Example:
             >>> import torch
@@ -130,6 +152,10 @@ class Story:
             >>> [row.what for row in ledger.rows if row.part_of is None]
             ['−KL(q(z | x) ‖ p(z))', 'log p(x | z)']
         """
+        if not hasattr(self._variant, "program_arguments"):
+            raise ConfigurationError(
+                f"a ledger is made for a variant, which knows how its programs take data, and {self.title} is none"
+            )
         return make_ledger(self._variant, self.structure, x, y, num_samples, seed)
 
     def __str__(self) -> str:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import constraints
 
+from pyro_vae import labels, likelihoods, networks, objectives, posteriors, priors
 from pyro_vae.errors import ConfigurationError
+from pyro_vae.labels import Label
 from pyro_vae.networks import MLP, Network
 from pyro_vae.parts import Part, check_distribution, in_evaluation, support_of
 from pyro_vae.posteriors import Normal, Posterior
 
-__all__ = ["assembling", "check_kinds", "check_part", "check_proposes", "chosen"]
+__all__ = ["as_meant", "assembling", "check_kinds", "check_part", "check_proposes", "chosen"]
 
 
 def chosen(
@@ -44,7 +47,33 @@ def check_kinds(**given: tuple[object, type]) -> None:
     """
     for what, (value, kind) in given.items():
         if not isinstance(value, kind):
-            raise ConfigurationError(f"{what} must be a {kind.__name__}, got {value!r}")
+            raise ConfigurationError(f"{what} must be a {kind.__name__}, got {value!r}{as_meant(value, kind)}")
+
+
+def as_meant(value: object, kind: type) -> str:
+    """How to write what was probably meant by a value that is not of its kind; empty where that cannot be seen."""
+    known = {
+        name: f"{folder.__name__.rpartition('.')[-1]}.{name}"
+        for folder in (priors, likelihoods, posteriors, networks, labels, objectives)
+        for name, member in vars(folder).items()
+        if isinstance(member, type) and issubclass(member, kind) and name in folder.__all__
+        if member is not kind or not kind.__subclasses__()  # what the others are made of is not meant
+    }
+    if isinstance(value, type) and issubclass(value, kind):
+        return f"; that is the class, make one of it: {known.get(value.__name__, value.__name__)}(...)"
+    if isinstance(value, str) and known:
+        by_lower = {name.lower(): path for name, path in known.items()}
+        close = difflib.get_close_matches(value.lower(), by_lower, n=1)
+        return f"; give an object, not a name: {by_lower[close[0]] + '(...)' if close else ', '.join(known.values())}"
+    if isinstance(value, int) and issubclass(kind, Label):
+        ways = {"Categorical": f"{value} classes", "Normal": f"{value} real properties"}
+        return "; " + ", ".join(f"for {ways[name]} labels.{name}({value})" for name in ways if name in known)
+    if isinstance(value, nn.Module) and issubclass(kind, Network):
+        return (
+            "; a Network makes its layers when it is told the shapes, such as networks.MLP([128]); for a torch module "
+            "of your own write one whose build returns it: docs/own_parts.md"
+        )
+    return ""
 
 
 @contextlib.contextmanager
@@ -78,10 +107,18 @@ def check_part(what: str, part: Part, event: tuple[int, ...], *inputs: Tensor) -
         The distribution.
 
     Raises:
-        ConfigurationError: when the distribution has other shapes.
+        ConfigurationError: when the distribution has other shapes, or cannot be made.
     """
-    with in_evaluation(part):
-        made = part(*inputs)
+    try:
+        with in_evaluation(part):
+            made = part(*inputs)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        given = f", given {' and '.join(str(tuple(value.shape)) for value in inputs)}," if inputs else ""
+        raise ConfigurationError(
+            f"{what} {part!r}{given} made no distribution: {type(error).__name__}: {error}"
+        ) from error
     check_distribution(f"{what} {part!r}", made, event, (2,) if inputs else ())
     return made
 

@@ -24,6 +24,7 @@ from pyro_vae.parts import Shape, in_evaluation, support_of
 from pyro_vae.posteriors import Posterior
 from pyro_vae.program import Program, labelled
 from pyro_vae.randomness import seeded
+from pyro_vae.variants.assembly import as_meant
 from pyro_vae.variants.inputs import Inputs
 
 __all__ = ["Variant"]
@@ -76,7 +77,7 @@ class Variant(Inputs):
         if objective is not None and not isinstance(objective, PyroELBO):
             raise ConfigurationError(
                 f"objective must be one of Pyro's or of pyro_vae.objectives, such as ELBO(free_bits=0.5), "
-                f"got {objective!r}"
+                f"got {objective!r}{as_meant(objective, PyroELBO)}"
             )
         super().__init__()
         self.model = model

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import as_split
+from pyro_vae.data.convert import as_numbers
 from pyro_vae.errors import DataError
 from pyro_vae.labels import Label
 from pyro_vae.likelihoods import Likelihood
@@ -218,6 +219,7 @@ class Inputs(Stored):
 
     def _as_tensor(self, y: Any) -> Tensor:
         try:
+            y = as_numbers(y, "y") if getattr(y, "ndim", 0) else y  # lists and single numbers are torch's to convert
             return torch.as_tensor(y, device=self.device)
         except (ValueError, TypeError, RuntimeError) as error:
             raise DataError(f"y: {error}") from error

@@ -110,8 +110,14 @@ def test_pandas():
     assert as_split(frame).x.tolist() == [[0.5, 1.0, 1.0], [1.0, 2.0, 0.0]]
     assert as_split((frame[["b"]], frame["b"])).y.tolist() == [1, 2]
     assert as_split(pandas.DataFrame({"a": pandas.array([1, 2], dtype="Int64")})).x.tolist() == [[1.0], [2.0]]
-    with pytest.raises(ValueError, match=r"1 NaN and 0 infinite values, the first at index \(1, 0\)"):
-        as_split(pandas.DataFrame({"a": pandas.array([1, None], dtype="Int64")}))
+    with pytest.raises(
+        ValueError, match=r"1 NaN and 0 infinite .* index \(1, 0\), column 'a' of row 7; drop such data, or impute"
+    ):
+        as_split(pandas.DataFrame({"a": pandas.array([1, None], dtype="Int64")}, index=[5, 7]))
+    names = pandas.Series(["b", None, "a"])
+    with pytest.raises(TypeError, match=r"y must hold numbers.*pandas\.Categorical\(y\)\.codes"):
+        as_split((np.array(X), names))
+    assert as_split((np.array(X), pandas.Categorical(names).codes)).y.tolist() == [1, -1, 0]
     with pytest.raises(TypeError, match="columns 'name', 'when'"):
         as_split(frame.assign(name=["x", "y"], when=pandas.Timestamp(0)))
 
@@ -134,7 +140,9 @@ def test_pandas():
         ((torch.zeros(2, 1), torch.zeros(3).long()), ValueError, "same length, got 2 and 3"),
         ((torch.zeros(2, 1), torch.tensor([0, -2])), ValueError, r"got -2 at index \(1,\)"),
         ((torch.zeros(2, 1), torch.tensor([0.0, torch.inf])), ValueError, r"got inf at index \(1, 0\)"),
-        ((torch.zeros(2, 1), torch.zeros(2, 3).long()), ValueError, r"int64 of shape \(2, 3\)"),
+        ((torch.zeros(2, 1), torch.zeros(2, 3).long()), ValueError, r"int64 of shape \(2, 3\); for real .*y\.float"),
+        ((torch.zeros(3, 1), torch.eye(3).long()), ValueError, r"shape \(N,\), got .*take y\.argmax\(-1\)"),
+        ((torch.zeros(2, 1), torch.tensor([0, -(2**63)])), ValueError, r"torch\.nan_to_num\(y, nan=-1\)\.long\(\)"),
         (np.array([[2**24 + 1]]), ValueError, "cannot represent, such as 16777217"),
         (np.array([[2**63 - 1]]), ValueError, "cannot represent"),
         (np.array([[1e300]]), ValueError, "0 NaN and 1 infinite"),

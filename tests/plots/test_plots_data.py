@@ -122,6 +122,10 @@ def test_interpolation_goes_from_datum_to_datum():
     np.testing.assert_array_equal(sheet(plots.interpolation(vae, pairs, steps=5)), sheet(figure))
     with pytest.raises(pv.DataError, match=r"two by two, got 3.*x\[:2\]"):
         plots.interpolation(vae, x[:3])
+    with pytest.raises(pv.ConfigurationError, match=r"steps is a number.*one pair: .*torch\.stack\(\[a, b\]\)"):
+        plots.interpolation(vae, x[0], x[1])
+    with pytest.raises(pv.ConfigurationError, match="steps must be a whole number of at least 2, got 'two'"):
+        plots.interpolation(vae, x[:2], "two")
 
 
 def test_the_great_circle_keeps_the_norm():

@@ -112,6 +112,10 @@ def test_confusion_shows_the_counts():
     np.testing.assert_allclose(sheet(figure), counts / counts.sum(1, keepdim=True))
     assert figure.get_suptitle().startswith(f"Accuracy {counts.trace() / 12:.1%}")
     assert texts(figure.axes[0].get_yticklabels()) == ["a", "b", "c"]
+    again = plots.confusion(evaluation.confusion(variant, X, Y), class_names=["a", "b", "c"])
+    assert again._repr_png_() == figure._repr_png_()
+    with pytest.raises(pv.DataError, match="give data, or what evaluation found"):
+        plots.confusion(variant)
 
 
 def test_reliability_is_the_table():
@@ -124,6 +128,7 @@ def test_reliability_is_the_table():
     np.testing.assert_allclose([bar.get_x() for bar in above.patches], table.edges[:-1][some])
     np.testing.assert_allclose([bar.get_height() for bar in below.patches], table.count[some])
     assert f"{table.ece:.3f} over 12 data" in figure.get_suptitle()
+    assert plots.reliability(table)._repr_png_() == figure._repr_png_()
 
 
 def test_properties_are_predicted_against_true():
