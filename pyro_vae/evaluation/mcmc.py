@@ -42,7 +42,8 @@ def posterior_mcmc(
 
     Codes of different data are independent given the weights of the networks, so that each datum gets chains of its
     own: a step size and a mass matrix that fit its posterior, diverging transitions that are its own, and trajectories
-    that need not wait for the slowest.  It takes seconds for a datum; this is for tens of data, not thousands.
+    that need not wait for the slowest.  It takes from seconds to minutes for a datum, most of it Pyro's handlers, so
+    this is for a few data, not for thousands; ``num_samples=100, warmup_steps=100`` gives a first look.
 
     Chains start at draws from the prior, which are spread wider than the posterior, so that R-hat can tell whether
     they have forgotten it.  The guide plays no part.  A missing class is summed over while the chains run, and then
