@@ -87,4 +87,4 @@ def test_two_processes_take_a_gpu_each(tmp_path):
         pytest.skip("needs two CUDA devices")
     settings = ["--epochs=2", "--prior.size=2", "--progress=false"]
     assert main(["fit", "VAE", *settings, f"--folder={tmp_path / 'run'}", "--processes=2"]) == 0
-    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["rng_of_others"][0][1] is not None
+    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["random"][1][1] is not None

@@ -45,7 +45,7 @@ _OWN = [
     ("--config FILE", "options from a YAML file, such as the run.yaml that fit writes; options after it count more"),
     ("--data NAME", "the data set (digits); pyro-vae list names them; or a file of your own, .npz, .npy or .csv"),
     ("--root FOLDER", "where its files are"),
-    ("--label COLUMN", "of a .csv file: the column of the labels, if it is not called y"),
+    ("--label-column NAME", "of a .csv file: the column of the labels, if it is not called y"),
     ("--transform NAME", "binarize (drawn anew for each batch) or threshold"),
     ("--labels N", "keep N labels of the training data, as many of each class; all if not given"),
     ("--folder FOLDER", "where to write checkpoints, history.csv and run.yaml; runs/VARIANT-DATA if not given"),

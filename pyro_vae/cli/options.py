@@ -30,7 +30,7 @@ __all__ = ["Request", "parse", "variant_class"]
 _OWN = (
     "data",
     "root",
-    "label",
+    "label_column",
     "transform",
     "labels",
     "folder",
@@ -138,7 +138,7 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
     def chosen(name: str, default: Any = None) -> Any:
         return option(rest, name) or written.get(name) or given.get(name) or default
 
-    dataset = load(chosen("data", "digits"), chosen("root"), chosen("transform"), chosen("label"))
+    dataset = load(chosen("data", "digits"), chosen("root"), chosen("transform"), chosen("label_column"))
     check_possible(cls, dataset)
     parser, linked = _parser(command, cls, dataset)
     for each in linked:
@@ -230,7 +230,7 @@ def _parser(command: str, cls: type[Variant], dataset: Dataset) -> tuple[Argumen
     parser.add_argument("--variant", type=str)
     parser.add_argument("--data", type=str, default="digits")
     runs = runs_wanted(cls)
-    for name in ("root", "label", "transform", "folder", *runs):
+    for name in ("root", "label_column", "transform", "folder", *runs):
         parser.add_argument(f"--{name}", type=str | None, default=None)
     parser.add_argument("--labels", type=int | None, default=None)
     parser.add_argument("--resume", action="store_true")

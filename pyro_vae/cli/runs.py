@@ -45,7 +45,7 @@ class OpenRun:
         if name is None:
             raise CheckpointError(f"{str(self.path)!r} does not say what it was trained on; name the data: --data NAME")
         transform = self.options.get("transform")
-        label = self.options.get("label") if name == self.options.get("data") else None
+        label = self.options.get("label_column") if name == self.options.get("data") else None
         dataset = datasets.load(name, root or self.options.get("root"), transform, label)
         return datasets.evaluated(dataset, transform)
 

@@ -329,8 +329,8 @@ def test_a_table_whose_label_has_a_name(here, capsys):
     rows = [f"{0.1 * i},{(-1) ** i * i},{['adelie', 'gentoo'][i % 2]}" for i in range(60)]
     (here / "penguins.csv").write_text("\n".join(["bill,flipper,species", *rows]))
     words = ["fit", "M2", "--data", "penguins.csv", *SMALL]
-    assert "--label species" in fails(capsys, *words)
-    assert main([*words, "--label", "species"]) == 0
+    assert "--label-column species" in fails(capsys, *words)
+    assert main([*words, "--label-column", "species"]) == 0
     assert main(["evaluate", "runs/m2-penguins", "--num-samples=5"]) == 0  # which knows what the label was
     assert "accuracy" in capsys.readouterr().out
 

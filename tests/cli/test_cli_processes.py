@@ -33,7 +33,7 @@ def test_two_processes_write_one_run(tmp_path, capfd):
     assert {file.name for file in folder.iterdir()} == {"last.pt", "best.pt", "history.csv", "run.yaml"}
     assert "processes" not in (folder / "run.yaml").read_text()
     saved = torch.load(folder / "last.pt", weights_only=True)
-    assert len(saved["rng_of_others"]) == 1
+    assert len(saved["random"]) == 2
     assert len(json.loads(saved["history"])["elbo"]) == 2
     assert isinstance(pv.load(folder / "last.pt"), pv.VAE)
     # and one process goes on with it

@@ -127,7 +127,7 @@ def test_missing_and_damaged_files_and_words_in_tables(tmp_path):
     with pytest.raises(data.DataCorrupted, match=r"broken.npz.*cannot be read"):
         data.load(tmp_path / "broken.npz")
     (tmp_path / "words.csv").write_text("a,b\n1,x\n2,z\n")
-    with pytest.raises(ValueError, match=r"no numbers in 'b': encode or drop.*label='b' \(--label b\)"):
+    with pytest.raises(ValueError, match=r"no numbers in 'b': encode or drop.*label='b' \(--label-column b\)"):
         data.load(tmp_path / "words.csv")
     (tmp_path / "gaps.csv").write_text("a,b\n1,2\n,3\n4,\n")
     with pytest.raises(ValueError, match=r"column 'a' has no number in row 1 below the names, one of 2 gaps"):
