@@ -96,8 +96,10 @@ def _columns(
         else:
             arrays["y"] = y.to_numpy()
     if len(words := table.select_dtypes(exclude=["number", "bool"]).columns):
-        hint = "" if "y" in arrays else f"; if it holds the labels, say label={str(words[0])!r} (--label-column {words[0]})"
-        raise ValueError(f"{str(path)!r}: no numbers in {_listed(words)}: encode or drop such columns{hint}")
+        hint = f"; if it holds the labels, say label={str(words[0])!r} (--label-column {words[0]})"
+        raise ValueError(
+            f"{str(path)!r}: no numbers in {_listed(words)}: encode or drop such columns{hint * ('y' not in arrays)}"
+        )
     gaps = table.isna()
     if len(holed := table.columns[gaps.any()]):
         row = int(gaps[holed[0]].argmax())
