@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["IWAE", "M2", "VAE"]
+__all__ = ["IWAE", "M2", "VAE", "Convolutional", "convolutions"]
 
 
 def normal_kl(loc: Tensor, log_variance: Tensor) -> Tensor:
@@ -30,6 +30,53 @@ class VAE(nn.Module):
         loc, log_variance = self.encoder(x).chunk(2, -1)
         z = loc + (0.5 * log_variance).exp() * torch.randn_like(loc)
         return minus_log_bernoulli(self.decoder(z), x).sum() + normal_kl(loc, log_variance).sum()
+
+
+class Bias(nn.Module):
+    """A bias of each pixel."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias
+
+
+def convolutions(width: int, channels: tuple[int, int], hidden: int, size: int) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder of square grey images (B, width), each stage halving or doubling the side."""
+    side, (first, second) = math.isqrt(width), channels
+    small = (second, side // 4, side // 4)
+    encoder = nn.Sequential(
+        nn.Unflatten(1, (1, side, side)),
+        nn.Conv2d(1, first, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(first, second, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(math.prod(small), hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, 2 * size),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(size, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, math.prod(small)),
+        nn.ReLU(),
+        nn.Unflatten(1, small),
+        nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(first, 1, 4, stride=2, padding=1),
+        nn.Flatten(),
+        Bias(width),
+    )
+    return encoder, decoder
+
+
+class Convolutional(VAE):
+    def __init__(self, width: int, channels: tuple[int, int], hidden: int, size: int) -> None:
+        nn.Module.__init__(self)
+        self.encoder, self.decoder = convolutions(width, channels, hidden, size)
 
 
 class IWAE(VAE):

@@ -7,10 +7,11 @@ from typing import Any
 import pyro
 import pyro.distributions as dist
 import torch
+from by_hand import convolutions
 from pyro.infer import RenyiELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
-__all__ = ["IWAE", "M2", "VAE"]
+__all__ = ["IWAE", "M2", "VAE", "Convolutional"]
 
 
 class VAE(nn.Module):
@@ -34,6 +35,14 @@ class VAE(nn.Module):
         with pyro.plate("data", len(x)):
             loc, log_variance = self.encoder(x).chunk(2, -1)
             pyro.sample("z", dist.Normal(loc, (0.5 * log_variance).exp()).to_event(1))
+
+
+class Convolutional(VAE):
+    def __init__(self, width: int, channels: tuple[int, int], hidden: int, size: int) -> None:
+        nn.Module.__init__(self)
+        self.encoder, self.decoder = convolutions(width, channels, hidden, size)
+        self.size = size
+        self.objective = TraceMeanField_ELBO()
 
 
 class IWAE(VAE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import torch
 if TYPE_CHECKING:
     from speed import Case
 
-__all__ = ["Layer", "layers", "products"]
+__all__ = ["Convolution", "Layer", "layers", "products"]
 
 
 @dataclass
@@ -38,13 +39,42 @@ class Layer:
         return multiply
 
 
-def layers(case: Case) -> list[Layer]:
+@dataclass
+class Convolution:
+    """A convolution that halves the side of its images, or a transposed one that doubles it."""
+
+    rows: int
+    inputs: int
+    outputs: int
+    side: int
+    transposed: bool = False
+    of_data: bool = False
+
+    def products(self) -> Callable[[], None]:
+        """As :meth:`Layer.products`, by torch's own convolutions."""
+        kernel = 4 if self.transposed else 3
+        x = torch.randn(self.rows, self.inputs, self.side, self.side)
+        shape = (self.inputs, self.outputs) if self.transposed else (self.outputs, self.inputs)
+        w = torch.randn(*shape, kernel, kernel)
+        options = ([2, 2], [1, 1], [1, 1], self.transposed, [0, 0], 1)
+        g = torch.randn_like(torch.ops.aten.convolution(x, w, None, *options))
+
+        def multiply() -> None:
+            torch.ops.aten.convolution(x, w, None, *options)
+            torch.ops.aten.convolution_backward(g, x, w, None, *options, [not self.of_data, True, False])
+
+        return multiply
+
+
+def layers(case: Case) -> list[Layer | Convolution]:
     """Each once, with all its rows; a label needs no product, it picks one of the weights."""
+    if case.channels:
+        return _convolutional(case)
     width, hidden, size, batch = case.width, case.hidden, case.size, case.batch
     unlabelled = batch // 2
     coded = batch - unlabelled + unlabelled * case.classes if case.classes else batch  # pairs of x and y
     decoded = coded * (case.draws or 1)
-    found = [
+    found: list[Layer | Convolution] = [
         Layer(batch, width, hidden, of_data=True),
         Layer(coded, hidden, 2 * size),
         Layer(decoded, size, hidden),
@@ -53,6 +83,21 @@ def layers(case: Case) -> list[Layer]:
     if case.classes:
         found += [Layer(batch, width, hidden, of_data=True), Layer(batch, hidden, case.classes)]
     return found
+
+
+def _convolutional(case: Case) -> list[Layer | Convolution]:
+    batch, hidden, side, (first, second) = case.batch, case.hidden, math.isqrt(case.width), case.channels
+    flat = second * (side // 4) ** 2
+    return [
+        Convolution(batch, 1, first, side, of_data=True),
+        Convolution(batch, first, second, side // 2),
+        Layer(batch, flat, hidden),
+        Layer(batch, hidden, 2 * case.size),
+        Layer(batch, case.size, hidden),
+        Layer(batch, hidden, flat),
+        Convolution(batch, second, first, side // 4, transposed=True),
+        Convolution(batch, first, 1, side // 2, transposed=True),
+    ]
 
 
 def products(case: Case) -> Callable[[], float]:

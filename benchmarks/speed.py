@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import statistics
@@ -51,6 +52,13 @@ class Case:
     batch: int
     classes: int = 0
     draws: int = 0
+    channels: tuple[int, ...] = ()  # of convolutions on square images with that many pixels
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a datum, as our variants see it."""
+        side = math.isqrt(self.width)
+        return (1, side, side) if self.channels else (self.width,)
 
     def data(self) -> tuple[Tensor, Tensor | None]:
         """Half of the data have labels where there are classes."""
@@ -58,8 +66,10 @@ class Case:
         return x, torch.randint(self.classes, (self.batch // 2,)) if self.classes else None
 
     def variant(self) -> pv.variants.Variant:
-        prior, likelihood = priors.StandardNormal(self.size), likelihoods.Bernoulli(self.width)
-        encoder = networks.MLP([self.hidden])
+        prior, likelihood = priors.StandardNormal(self.size), likelihoods.Bernoulli(self.shape)
+        encoder: networks.Network = networks.MLP([self.hidden])
+        if self.channels:
+            encoder = networks.Conv(self.channels, hidden=[self.hidden])
         if self.classes:
             variant: Any = pv.M2(labels.Categorical(self.classes), prior, likelihood, encoder=encoder)
         else:
@@ -71,6 +81,8 @@ class Case:
     def written(self, module: Any) -> nn.Module:
         """The network of ``by_hand`` or of ``by_pyro``."""
         sizes = self.width, self.hidden, self.size
+        if self.channels:
+            return module.Convolutional(self.width, self.channels, self.hidden, self.size)
         if self.classes:
             return module.M2(*sizes, self.classes)
         return module.IWAE(*sizes, self.draws) if self.draws else module.VAE(*sizes)
@@ -79,6 +91,7 @@ class Case:
 CASES = {
     "VAE 784-400-20, batch 128": Case(784, 400, 20, 128),
     "VAE 64-64-8, batch 128": Case(64, 64, 8, 128),
+    "VAE 28 x 28, convolutional, batch 128": Case(784, 128, 20, 128, channels=(32, 64)),
     "M2 784-500-50, batch 100": Case(784, 500, 50, 100, classes=10),
     "M2 64-64-8, batch 64": Case(64, 64, 8, 64, classes=10),
     "IWAE 784-400-20, K = 50, batch 128": Case(784, 400, 20, 128, draws=50),
@@ -100,7 +113,8 @@ RATIOS = [
 def of_fit(case: Case, compiled: bool) -> Step:
     """What ``pv.fit`` does with a batch."""
     variant = case.variant()
-    arguments = [each for each in case.data() if each is not None]
+    x, y = case.data()
+    arguments = [each for each in (x.unflatten(1, case.shape), y) if each is not None]
     objective = objectives.Compiled(variant.objective) if compiled else variant.objective
     if compiled:
         objective.announces = False

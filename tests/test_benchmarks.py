@@ -30,7 +30,8 @@ def operations(step):
 
 def test_the_floor_has_the_matrix_products_of_the_step_by_hand(benchmark_named):
     speed, floors = benchmark_named("speed"), benchmark_named("floors")
-    for case in (speed.Case(12, 7, 3, 5), speed.Case(12, 7, 3, 5, draws=4)):
+    convolutional = speed.Case(64, 7, 3, 5, channels=(4, 6))
+    for case in (speed.Case(12, 7, 3, 5), speed.Case(12, 7, 3, 5, draws=4), convolutional):
         assert operations(floors.products(case)) == operations(speed.hand_written(case, compiled=False))
     case = speed.Case(12, 7, 3, 10, classes=4)
     # by hand one-hot labels are multiplied, 5 of them and all 4 classes, forward and for the gradients of weights
@@ -60,3 +61,15 @@ def test_what_the_loop_adds_is_measured(benchmark_named, monkeypatch):
     x = torch.bernoulli(torch.full((overhead.BATCH, 784), 0.3))
     for way in (overhead.with_fit, overhead.bare_loop, overhead.plain_pyro, overhead.by_hand):
         way(x)()
+
+
+def test_networks_by_hand_have_as_many_weights_as_ours(benchmark_named, own_store):
+    speed, by_hand, by_pyro = (benchmark_named(name) for name in ("speed", "by_hand", "by_pyro"))
+
+    def weights(module):
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    for case in (speed.Case(64, 7, 3, 5), speed.Case(64, 7, 3, 5, channels=(4, 6)), speed.Case(64, 7, 3, 6, classes=4)):
+        assert weights(case.variant()) == weights(case.written(by_hand)) == weights(case.written(by_pyro))
+        for way in (speed.of_fit(case, False), speed.hand_written(case, False), speed.plain_pyro(case)):
+            assert way() > 0
