@@ -69,6 +69,7 @@ def _fit(variant: pv.Variant, x: torch.Tensor, folder: Any, epochs: int, argumen
         epochs=epochs,
         batch_size=100,
         transform=data.binarize,
+        compile=True,
         seed=arguments.seed,
         precision=arguments.precision,
         folder=folder,

@@ -9,7 +9,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae import comparison, data, likelihoods, networks, plots
-from pyro_vae.comparison import SYSTEMS, Cell, Comparison, Recipe, compare, systems
+from pyro_vae.comparison import RECIPES, SYSTEMS, Cell, Comparison, Recipe, compare, systems
 from pyro_vae.comparison.tasks import make_task
 from pyro_vae.training import fit
 
@@ -148,6 +148,9 @@ def test_cells_that_are_done_are_read_and_not_run(digits, tmp_path, monkeypatch)
     assert again.cells == first.cells
     with pytest.raises(AssertionError, match="ran again"):
         compare(digits, labels=[100], systems=["pixels"], seeds=2, folder=tmp_path, epochs=3)  # another recipe
+    wider = dataclasses.replace(RECIPES["digits"], network=lambda: networks.MLP([99]))
+    with pytest.raises(AssertionError, match="ran again"):
+        compare(digits, labels=[100], systems=["pixels"], seeds=2, folder=tmp_path, recipe=wider)
 
 
 def test_the_table_has_means_and_standard_errors():

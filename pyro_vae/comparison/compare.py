@@ -41,6 +41,7 @@ class Cell:
             none were.
         seconds: of training.
         epochs: of the recipe.
+        recipe: what the systems have in common (:meth:`Recipe.words`).
     """
 
     data: str
@@ -51,6 +52,7 @@ class Cell:
     pool: float | None
     seconds: float
     epochs: int
+    recipe: str = ""
 
 
 class Comparison:
@@ -158,11 +160,12 @@ def compare(
     chosen = [SYSTEMS[check_choice("systems", name, SYSTEMS)] for name in systems or SYSTEMS]
     plan = [(n, seed, system) for n in labels for seed in range(check_positive("seeds", seeds)) for system in chosen]
     kept = None if folder is None else make_folder(folder)
+    words = recipe.words(dataset.shape)
     cells = []
     for number, (num_labels, seed, system) in enumerate(plan, start=1):
-        cell = _read(kept, dataset.name, num_labels, system.name, seed, recipe.epochs)
+        cell = _read(kept, dataset.name, num_labels, system.name, seed, words)
         if cell is None:
-            cell = _run(system, make_task(dataset, num_labels, seed, recipe), dataset.name, num_labels)
+            cell = _run(system, make_task(dataset, num_labels, seed, recipe), dataset.name, num_labels, words)
             _write(kept, cell)
         cells.append(cell)
         if report is not None:
@@ -170,7 +173,7 @@ def compare(
     return Comparison(cells)
 
 
-def _run(system: System, task: Task, data: str, num_labels: int | None) -> Cell:
+def _run(system: System, task: Task, data: str, num_labels: int | None, words: str) -> Cell:
     start = time.perf_counter()
     with seeded(task.seed):
         predict = system.learn(task)
@@ -180,7 +183,9 @@ def _run(system: System, task: Task, data: str, num_labels: int | None) -> Cell:
         test = _accuracy(predict(task.test.x), task.test.y)
         hidden = hidden.nonzero()[:_POOL, 0]  # the data are in random order
         pool = _accuracy(predict(task.train.x[hidden]), task.hidden[hidden]) if len(hidden) else None
-    return Cell(data, num_labels, system.name, task.seed, test, pool, seconds, task.recipe.epochs)
+    return Cell(
+        data, num_labels, system.name, task.seed, test, pool, seconds, task.recipe.epochs, task.recipe.words(task.shape)
+    )
 
 
 def _accuracy(named: Tensor, true: Tensor) -> float:
@@ -191,11 +196,11 @@ def _place(folder: Path, data: str, labels: int | None, system: str, seed: int) 
     return folder / f"{data}-{'all' if labels is None else labels}-{system}-{seed}.json"
 
 
-def _read(folder: Path | None, data: str, labels: int | None, system: str, seed: int, epochs: int) -> Cell | None:
+def _read(folder: Path | None, data: str, labels: int | None, system: str, seed: int, recipe: str) -> Cell | None:
     if folder is None or not (path := _place(folder, data, labels, system, seed)).exists():
         return None
     cell = Cell(**json.loads(path.read_text()))
-    return cell if cell.epochs == epochs else None  # of another recipe
+    return cell if cell.recipe == recipe else None  # of another one
 
 
 def _write(folder: Path | None, cell: Cell) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -46,6 +46,14 @@ class Recipe:
     decoder: Callable[[], Network] | None = None
     prepare: Callable[[Tensor], Tensor] | None = None
     precision: str = "float32"
+
+    def words(self, shape: tuple[int, ...]) -> str:
+        """All of it for data of this shape, as text: recipes that differ differ in it."""
+        made: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        made |= {name: make() for name in ("network", "encoder", "decoder") if (make := made[name]) is not None}
+        made["likelihood"] = self.likelihood(shape)
+        made["prepare"] = getattr(self.prepare, "__qualname__", self.prepare)
+        return ", ".join(f"{name}={value!r}" for name, value in made.items())
 
 
 RECIPES = {
