@@ -151,7 +151,7 @@ IWAE_PUBLISHED = {
 }
 
 
-def iwae(lengths: tuple[int, ...] = (12, 600)) -> str:
+def iwae(lengths: tuple[int, ...] = (12, 220, 600)) -> str:
     lines = [
         "| layers | trained by | epochs | −log p(x) | −ELBO | active units | published, 3,280 epochs (active units) |",
         "|---|---|---|---|---|---|---|",
