@@ -52,12 +52,6 @@ def classes(images: data.Dataset, arguments: Any) -> dict[str, Any]:
     }
 
 
-def trained(variant: pv.Variant, known: data.Split, epochs: float, **options: Any) -> pv.Variant:
-    """Trained on these data for as many steps as so many passes over 10,000 images are."""
-    pv.fit(variant, known, epochs=round(epochs * 10_000 / len(known)), lr=1e-3, warmup=100, **options)
-    return variant
-
-
 def error(variant: pv.Variant, x: Tensor, y: Tensor, scale: Tensor) -> list[float]:
     """Mean absolute error of each property, in standard deviations of the property."""
     return ((variant.predict(x).mean - y).abs().mean(0) / scale).tolist()
@@ -96,14 +90,14 @@ def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
             alpha=1000.0,
             beta=objectives.Ramp(10.0, 1.0, share=0.8),
         )
-        # as many steps as the network alone has, each with 128 images whose properties are known
-        steps = arguments.epochs * len(train) / 128
-        passes = round(steps * 128 / (len(train) - int(known.labelled.sum())))
-        pv.fit(vae, known, epochs=passes, labelled_batch_size=128, lr=1e-3, warmup=100, **options)
+        # both have as many steps, each with 128 images whose properties are known
+        images_seen, number = arguments.epochs * len(train), int(known.labelled.sum())
+        alike: dict[str, Any] = {"lr": 1e-3, "warmup": 100, **options}
+        pv.fit(vae, known, epochs=round(images_seen / (len(train) - number)), labelled_batch_size=128, **alike)
         torch.manual_seed(arguments.seed)
         network = networks.OnCodes(unlabelled_vae(), networks.MLP([500, 500]))  # the same, from random weights
         alone = pv.Discriminative(labels.Normal(3), SHAPE, network)
-        trained(alone, known[known.labelled], arguments.epochs, **options)
+        pv.fit(alone, known[known.labelled], epochs=round(images_seen / number), **alike)
         asked = train.y[torch.randperm(len(train), generator=torch.Generator().manual_seed(1))[:1000]]
         rows.append(
             {

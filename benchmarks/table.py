@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ def read(name: str) -> dict[str, Any]:
 
 def nats(value: float, error: float) -> str:
     return f"{value:.2f} ± {error:.2f}".replace("-", "−")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    return "\n".join(
+        [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}", *(f"| {' | '.join(map(str, row))} |" for row in rows)]
+    )
 
 
 def mnist() -> str:
@@ -43,11 +51,11 @@ def overhead() -> str:
         "bare_loop/by_hand": "that loop / the same network by hand in PyTorch",
         "plain_pyro/by_hand": "Pyro's own objective and optimiser / by hand",
     }
-    lines = ["| time of an epoch, 784-400-20, batch 128 | median ratio | quartiles |", "|---|---|---|"]
+    rows = []
     for name, text in words.items():
         low, high = result[name]["quartiles"]
-        lines.append(f"| {text} | {result[name]['median']:.2f} | {low:.2f} to {high:.2f} |")
-    return "\n".join(lines)
+        rows.append((text, f"{result[name]['median']:.2f}", f"{low:.2f} to {high:.2f}"))
+    return table(("time of an epoch, 784-400-20, batch 128", "median ratio", "quartiles"), rows)
 
 
 STEPS = {
@@ -59,11 +67,12 @@ STEPS = {
 
 
 def speed() -> str:
-    lines = [f"| a step / the same by hand in PyTorch | {' | '.join(STEPS.values())} |", f"|---{'|---' * 4}|"]
-    for case, result in read("speed").items():
-        cells = [f"{result['ratios'][name]['median']:.2f}" for name in STEPS]
-        lines.append(f"| {case} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = [[case, *ratios(result, STEPS)] for case, result in read("speed").items()]
+    return table(("a step / the same by hand in PyTorch", *STEPS.values()), rows)
+
+
+def ratios(result: dict[str, Any], names: Iterable[str]) -> list[str]:
+    return [f"{result['ratios'][name]['median']:.2f}" for name in names]
 
 
 def steps() -> str:
@@ -72,12 +81,8 @@ def steps() -> str:
     columns = dict(STEPS)
     if all("hand/floor" in result["ratios"] for result in results.values()):
         columns |= {"compiled/floor": "`fit`, compiled / products", "hand/floor": "by hand / products"}
-    lines = [f"| network | by hand | {' | '.join(columns.values())} |", f"|---|---{'|---' * len(columns)}|"]
-    for case, result in results.items():
-        cells = [f"{result['milliseconds']['hand']:.1f} ms"]
-        cells += [f"{result['ratios'][name]['median']:.2f}" for name in columns]
-        lines.append(f"| {case} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = [[c, f"{r['milliseconds']['hand']:.1f} ms", *ratios(r, columns)] for c, r in results.items()]
+    return table(("network", "by hand", *columns.values()), rows)
 
 
 EPOCH_WAYS = {
@@ -97,44 +102,41 @@ def epochs() -> str:
     """Whole epochs of ``fit`` beside those of others."""
     results = {name: result for name, result in read("epochs").items() if name != "peers"}
     head = [f"{network}, {kind}" for network in results for kind in ("eager", "compiled")]
-    lines = [f"| an epoch of `fit` / the same with | {' | '.join(head)} |", f"|---{'|---' * len(head)}|"]
+    rows = []
     for name, words in EPOCH_WAYS.items():
-        ratios = [
+        found = [
             result["ratios"].get(f"{ours}/{name}") for result in results.values() for ours in ("fit", "fit compiled")
         ]
-        if all(ratios):
-            cells = [f"{ratio['processor']['median']:.2f}" for ratio in ratios]
-            lines.append(f"| {words} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        if all(found):
+            rows.append([words, *(f"{ratio['processor']['median']:.2f}" for ratio in found)])
+    return table(("an epoch of `fit` / the same with", *head), rows)
 
 
 def epochs_of(network: str) -> str:
     """Seconds and losses of every way."""
     result = read("epochs")[network]
-    lines = [
-        f"| {network} | processor, s | clock, s | to compile, s | loss, nats per datum | more than by hand |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name, words in EPOCH_WAYS.items():
         if name in result["seconds_per_epoch"]:
             seconds, loss = result["seconds_per_epoch"][name], result["loss_per_datum"][name]
             more = result["seconds_more_in_the_first_epoch"][name]["empty_cache"]
             cells = [f"{seconds['processor']:.2f}", f"{seconds['clock']:.2f}", f"{more:.1f}" * ("compiled" in name)]
             cells += [f"{loss['mean']:.2f}", "" if name == "hand" else nats(*loss["more_than_by_hand"].values())]
-            lines.append(f"| {words} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            rows.append([words, *cells])
+    header = (network, "processor, s", "clock, s", "to compile, s", "loss, nats per datum", "more than by hand")
+    return table(header, rows)
 
 
 def profile() -> str:
     """Where the time of an eager step goes."""
     result = read("profile_step")
     ways = [result["eager"], result["hand"]]
-    lines = [f"| a step of the {result['case']}, ms | `fit`, eager | by hand |", "|---|---|---|"]
+    rows = []
     for owner in result["eager"]["by_owner"]:
         spent = [way["by_owner"].get(owner, {}).get("milliseconds") for way in ways]
-        lines.append(f"| {owner} | {' | '.join('' if ms is None else f'{ms:.2f}' for ms in spent)} |")
-    eager, by_hand = (way["milliseconds"] for way in ways)
-    return "\n".join([*lines, f"| all | {eager:.2f} | {by_hand:.2f} |"])
+        rows.append([owner, *("" if ms is None else f"{ms:.2f}" for ms in spent)])
+    rows.append(["all", *(f"{way['milliseconds']:.2f}" for way in ways)])
+    return table((f"a step of the {result['case']}, ms", "`fit`, eager", "by hand"), rows)
 
 
 IWAE_PUBLISHED = {
@@ -152,10 +154,8 @@ IWAE_PUBLISHED = {
 
 
 def iwae(lengths: tuple[int, ...] = (12, 220, 600)) -> str:
-    lines = [
-        "| layers | trained by | epochs | −log p(x) | −ELBO | active units | published, 3,280 epochs (active units) |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    header = ("layers", "trained by", "epochs", "−log p(x)", "−ELBO", "active units")
+    rows = []
     for epochs in lengths:
         for (layers, objective), published in IWAE_PUBLISHED.items():
             if not exists(f"mnist_iwae_{layers}_{objective}_{epochs}"):
@@ -165,32 +165,32 @@ def iwae(lengths: tuple[int, ...] = (12, 220, 600)) -> str:
             nll = f"{result['negative_log_likelihood']:.2f} ± {result['standard_error']:.2f}"
             units = result.get("active_units", "")
             bound = f"{result['negative_elbo']:.2f}"
-            lines.append(f"| {layers} | {kind}, K = {k} | {epochs} | {nll} | {bound} | {units} | {published} |")
-    return "\n".join(lines)
+            rows.append((layers, f"{kind}, K = {k}", epochs, nll, bound, units, published))
+    return table((*header, "published, 3,280 epochs (active units)"), rows)
 
 
 def continued(epochs: int = 12, more: int = 6) -> str:
-    lines = [f"| {epochs} epochs as | {more} more as | −log p(x) | active units |", "|---|---|---|---|"]
+    rows = []
     for first in ("vae-1", "iwae-5"):
         for then in ("vae-1", "iwae-5"):
             result = read(f"mnist_iwae_1_{first}_{epochs}_then_{then}_{more}")
             nll = f"{result['negative_log_likelihood']:.2f} ± {result['standard_error']:.2f}"
             words = [f"{kind}, K = {k}" for kind, k in (name.upper().split("-") for name in (first, then))]
-            lines.append(f"| {words[0]} | {words[1]} | {nll} | {result['active_units']} |")
-    return "\n".join(lines)
+            rows.append((*words, nll, result["active_units"]))
+    return table((f"{epochs} epochs as", f"{more} more as", "−log p(x)", "active units"), rows)
 
 
 SBN_PUBLISHED = {"wake_sleep": "116.3", "nvil": "113.1", "reweighted": "103.1", "vimco": "", "straight_through": ""}
 
 
 def sbn(epochs: int = 20) -> str:
-    lines = ["| 200 binary units, trained by | −log p(x) | −ELBO | published |", "|---|---|---|---|"]
+    rows = []
     for name, published in SBN_PUBLISHED.items():
         if exists(f"mnist_sbn_{name}_{epochs}"):
             result = read(f"mnist_sbn_{name}_{epochs}")
             nll = f"{result['negative_log_likelihood']:.2f} ± {result['standard_error']:.2f}"
-            lines.append(f"| {result['setup']} | {nll} | {result['negative_elbo']:.2f} | {published} |")
-    return "\n".join(lines)
+            rows.append((result["setup"], nll, f"{result['negative_elbo']:.2f}", published))
+    return table(("200 binary units, trained by", "−log p(x)", "−ELBO", "published"), rows)
 
 
 def exists(name: str) -> bool:
@@ -271,9 +271,9 @@ def labels(name: str) -> str:
 def properties() -> str:
     names = [f"mnist_conditional_properties{again}" for again in ("", "_seed1", "_seed2")]
     runs = [read(name)["rows"] for name in names if exists(name)]  # of one seed each
-    known = " | ".join(f"{row['percent']} % known" for row in runs[0])
-    what = ", ".join(runs[0][0]["properties"])
-    lines = [f"| properties of MNIST digits: {what} | {known} |", f"|---|{'---|' * len(runs[0])}"]
+    header = [f"properties of MNIST digits: {', '.join(runs[0][0]['properties'])}"]
+    header += [f"{row['percent']} % known" for row in runs[0]]
+    table_rows = []
     for key, words in (
         ("vae_error", "mean absolute error, semi-supervised VAE"),
         ("alone_error", "mean absolute error, the same network on the known ones alone"),
@@ -284,20 +284,19 @@ def properties() -> str:
         for rows in zip(*runs, strict=True):
             values = zip(*(row[key] for row in rows), strict=True)
             cells.append(", ".join(f"{sum(of_seeds) / len(runs):.2f}" for of_seeds in values))
-        lines.append(f"| {words} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        table_rows.append([words, *cells])
+    return table(header, table_rows)
 
 
 def classes() -> str:
     result = read("mnist_conditional_classes")
-    lines = ["| digits that a classifier reads | as what they are, or were asked to be |", "|---|---|"]
-    for key, words in (
-        ("judge_on_test_images", "test images"),
-        ("means_read_as_asked", "class-conditional samples, E[x given z, y]"),
-        ("draws_read_as_asked", "class-conditional samples, pixels drawn too"),
-    ):
-        lines.append(f"| {words} | {100 * result[key]:.1f} % |")
-    return "\n".join(lines)
+    words = {
+        "judge_on_test_images": "test images",
+        "means_read_as_asked": "class-conditional samples, E[x given z, y]",
+        "draws_read_as_asked": "class-conditional samples, pixels drawn too",
+    }
+    header = ("digits that a classifier reads", "as what they are, or were asked to be")
+    return table(header, [(text, f"{100 * result[key]:.1f} %") for key, text in words.items()])
 
 
 def highlights() -> str:
@@ -305,7 +304,7 @@ def highlights() -> str:
     m2 = {way: f"{read(f'mnist_m2_{way}_100')['test_error']:.1f} %" for way in ("recipe", "augmented")}
     answers = " / ".join(f"{read(f'mnist_quadrants_{n}')['cvae']['mean']:.1f}" for n in (1, 2, 3))
     sbn_ = " / ".join(f"{read(f'mnist_sbn_{way}_20')['negative_log_likelihood']:.0f}" for way in SBN_ORDER)
-    steps_ = [read("speed")[case]["ratios"]["compiled/hand"]["median"] for case in list(CASES_OF_HIGHLIGHTS)]
+    steps_ = [read("speed")[case]["ratios"]["compiled/hand"]["median"] for case in CASES_OF_HIGHLIGHTS]
     epochs_ = [read("epochs")[case]["ratios"] for case in CASES_OF_HIGHLIGHTS.values()]
 
     def epoch(peer: str) -> str:
@@ -336,7 +335,7 @@ def highlights() -> str:
         ("a compiled epoch / pythae's trainer, 784 and 64 pixels", epoch("pythae"), "1"),
         ("a compiled epoch / plain Pyro, 784 and 64 pixels", epoch("pyro"), "1"),
     ]
-    return "\n".join(["| | Pyro-VAE | others |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
+    return table(("", "Pyro-VAE", "others"), rows)
 
 
 def vae_600() -> tuple[str, str]:

@@ -15,7 +15,9 @@ __all__ = [
     "DataError",
     "NonFiniteLossError",
     "check_choice",
+    "check_count",
     "check_positive",
+    "nearest",
 ]
 
 
@@ -49,10 +51,32 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> str:
     known = sorted(choices)
     if value in known:
         return value
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(str(value).lower(), by_lower, n=1)
-    hint = f"did you mean {by_lower[close[0]]!r}?" if close else "choose one of"
+    close = nearest(value, known)
+    hint = "choose one of" if close is None else f"did you mean {close!r}?"
     raise ConfigurationError(f"{what} {value!r} is unknown; {hint} ({', '.join(known)})")
+
+
+def nearest(value: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The name that was probably meant by one that is not known, or ``None``; capitals do not count.
+
+    Example:
+        >>> nearest("rellu", ["ReLU", "tanh"])
+        'ReLU'
+    """
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(str(value).lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[close[0]] if close else None
+
+
+def check_count(what: str, value: int, least: int) -> int:
+    """Return ``value`` if it is a whole number of at least ``least``.
+
+    Raises:
+        ConfigurationError: when it is not.
+    """
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or value % 1 or value < least:
+        raise ConfigurationError(f"{what} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
 
 
 def check_positive(what: str, value: int) -> int:
@@ -61,6 +85,4 @@ def check_positive(what: str, value: int) -> int:
     Raises:
         ConfigurationError: when it is not.
     """
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or value % 1 or value < 1:
-        raise ConfigurationError(f"{what} must be a whole number of at least 1, got {value!r}")
-    return int(value)
+    return check_count(what, value, 1)

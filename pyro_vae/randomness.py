@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Tape", "random_state", "repeatable", "seeded", "set_random_state"]
+__all__ = ["Tape", "generator_states", "repeatable", "seeded", "set_generator_states"]
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         >>> torch.equal(torch.get_rng_state(), before)
         True
     """
-    cuda = _cuda(device)
+    cuda = _cuda([torch.device(device)])
     with torch.random.fork_rng(devices=cuda):
         # torch.manual_seed would seed devices whose state is not restored
         torch.default_generator.manual_seed(seed)
@@ -43,29 +43,28 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         yield
 
 
-def random_state(device: torch.device | str = "cpu") -> list[Tensor]:
-    """Where the generators of the CPU and of ``device`` stand."""
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(each) for each in _cuda(device))]
+def generator_states(devices: Iterable[torch.device] = ()) -> list[Tensor]:
+    """Where the generators of the CPU and of those of ``devices`` that have one of their own stand."""
+    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, _cuda(devices))]
 
 
-def set_random_state(state: list[Tensor], device: torch.device | str = "cpu") -> None:
-    """Put generators back where :func:`random_state` found them, as far as they are there now.
+def set_generator_states(states: list[Tensor], devices: Iterable[torch.device] = ()) -> None:
+    """Put generators back where :func:`generator_states` found them, as far as they are there now.
 
     Example:
-        >>> state = random_state()
+        >>> states = generator_states()
         >>> first = torch.rand(3)
-        >>> set_random_state(state)
+        >>> set_generator_states(states)
         >>> torch.equal(torch.rand(3), first)
         True
     """
-    torch.set_rng_state(state[0])
-    for each, of_device in zip(_cuda(device), state[1:], strict=False):
-        torch.cuda.set_rng_state(of_device, each)
+    torch.set_rng_state(states[0])
+    for device, state in zip(_cuda(devices), states[1:], strict=False):
+        torch.cuda.set_rng_state(state, device)
 
 
-def _cuda(device: torch.device | str) -> list[torch.device]:
-    device = torch.device(device)
-    return [device] if device.type == "cuda" else []
+def _cuda(devices: Iterable[torch.device]) -> list[torch.device]:
+    return [device for device in devices if device.type == "cuda"]
 
 
 def repeatable(devices: list[torch.device]) -> contextlib.AbstractContextManager[None]:
@@ -83,14 +82,12 @@ def repeatable(devices: list[torch.device]) -> contextlib.AbstractContextManager
     """
     if Tape.running is not None:
         return Tape.running.repeatable()
-    places = [torch.device("cpu"), *devices]
-    states = [random_state(place) for place in places]
+    states = generator_states(devices)
 
     @contextlib.contextmanager
     def repeated() -> Iterator[None]:
         with torch.random.fork_rng(devices):
-            for state, place in zip(states, places, strict=True):
-                set_random_state(state, place)
+            set_generator_states(states, devices)
             yield
 
     return repeated()

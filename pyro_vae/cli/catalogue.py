@@ -7,12 +7,13 @@ the source files, and Python's own parser reads those in milliseconds.
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pyro_vae.errors import nearest
 
 __all__ = ["KINDS", "Argument", "Entry", "entries", "exported", "function", "kind_of", "suggest"]
 
@@ -205,6 +206,5 @@ def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
         >>> suggest("VEA", ["Autoencoder", "VAE"]), suggest("foo", ["VAE"])
         ('; did you mean VAE?', '')
     """
-    lower = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    return f"; did you mean {prefix}{lower[close[0]]}?" if close else ""
+    close = nearest(name, known, cutoff=0.5)
+    return "" if close is None else f"; did you mean {prefix}{close}?"

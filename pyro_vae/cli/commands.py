@@ -296,6 +296,9 @@ def _count(word: str) -> int | None:
     return None if word == "all" else int(word)
 
 
+_OWN_FILES = ("mine.npz, .npy, .csv", "a file of your own: arrays x and y, or x_train ..., or a table with a column y")
+
+
 def list_all(argv: list[str]) -> None:
     """Print what there is to choose from, all of it or one kind."""
     kinds = [*KINDS, "data"]
@@ -310,9 +313,6 @@ def list_all(argv: list[str]) -> None:
         if kind == "objectives":
             rows += [(name, "", "Pyro's own") for name in pyro_objectives() if name not in {row[0] for row in rows}]
         print_table(console, kind, ("name", "options", "what it is"), rows)
-
-
-_OWN_FILES = ("mine.npz, .npy, .csv", "a file of your own: arrays x and y, or x_train ..., or a table with a column y")
 
 
 def _hyphened(argv: list[str]) -> list[str]:

@@ -27,15 +27,8 @@ from pyro_vae.variants import Variant
 
 __all__ = ["Request", "parse", "variant_class"]
 
-_OWN = (
-    "data",
-    "root",
-    "label_column",
-    "transform",
-    "labels",
-    "folder",
-    "resume",
-)  # options that are no argument of one constructor
+# options that are no argument of one constructor
+_OWN = ("data", "root", "label_column", "transform", "labels", "folder", "resume")
 
 
 @dataclass

@@ -183,9 +183,7 @@ def _run(system: System, task: Task, data: str, num_labels: int | None, words: s
         test = _accuracy(predict(task.test.x), task.test.y)
         hidden = hidden.nonzero()[:_POOL, 0]  # the data are in random order
         pool = _accuracy(predict(task.train.x[hidden]), task.hidden[hidden]) if len(hidden) else None
-    return Cell(
-        data, num_labels, system.name, task.seed, test, pool, seconds, task.recipe.epochs, task.recipe.words(task.shape)
-    )
+    return Cell(data, num_labels, system.name, task.seed, test, pool, seconds, task.recipe.epochs, words)
 
 
 def _accuracy(named: Tensor, true: Tensor) -> float:

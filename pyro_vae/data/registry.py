@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from pyro_vae.data import images, own, tables
 from pyro_vae.data.split import Dataset
+from pyro_vae.errors import nearest
 
 __all__ = ["available", "load"]
 
@@ -101,8 +101,8 @@ def load(
     if label is not None:
         raise ValueError(f"label={label!r} names a column of a file of your own, and {name!r} is a known set")
     if name not in _DATASETS:
-        close = difflib.get_close_matches(str(name).lower(), _DATASETS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        close = nearest(name, _DATASETS)
+        hint = "" if close is None else f" Did you mean {close!r}?"
         raise ValueError(
             f"unknown data set {name!r}.{hint} Available: {', '.join(_DATASETS)}, and files {', '.join(own.SUFFIXES)}"
         )

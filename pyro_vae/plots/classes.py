@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.errors import ConfigurationError
+from pyro_vae.errors import ConfigurationError, check_count
 from pyro_vae.plots.grids import is_image, shortened, show
 from pyro_vae.plots.pictures import as_array
-from pyro_vae.plots.quantities import as_batch, check_count, code_points
+from pyro_vae.plots.quantities import as_batch, code_points
 from pyro_vae.plots.style import Figure
 from pyro_vae.variants.base import Variant
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae.errors import ConfigurationError, DataError
+from pyro_vae.errors import ConfigurationError, DataError, check_count
 from pyro_vae.plots.grids import is_image, show, show_images
-from pyro_vae.plots.quantities import as_batch, as_xy, check_count, check_real, codes, quietly
+from pyro_vae.plots.quantities import as_batch, as_xy, check_real, codes, quietly
 from pyro_vae.plots.style import Figure
 from pyro_vae.variants.base import Variant
 

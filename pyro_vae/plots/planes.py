@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae.errors import ConfigurationError
+from pyro_vae.errors import ConfigurationError, check_count
 from pyro_vae.evaluation import kl_per_dimension
 from pyro_vae.plots.grids import check_names, draw_heat, draw_mosaic, is_image, limits, shortened, show
 from pyro_vae.plots.pictures import as_array
 from pyro_vae.plots.quantities import (
     as_batch,
-    check_count,
     check_dimensions,
     check_real,
     codes,

@@ -6,7 +6,6 @@ random state is left as it was.
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +23,6 @@ from pyro_vae.variants.base import Variant, evaluating, point_estimate, represen
 __all__ = [
     "as_batch",
     "as_xy",
-    "check_count",
     "check_dimensions",
     "check_real",
     "code_draws",
@@ -131,17 +129,6 @@ def labels(y: Any, n: int) -> np.ndarray | None:
         hint = "; choose one column, y[:, 0]" if y.ndim == 2 and len(y) == n else ""
         raise DataError(f"y: wanted one label for each of {n} data, got shape {tuple(y.shape)}{hint}")
     return y.astype(float) if y.dtype.kind == "f" else y.astype(int)
-
-
-def check_count(what: str, value: int, least: int) -> int:
-    """Return ``value`` if it is a whole number of at least ``least``.
-
-    Raises:
-        ConfigurationError: when it is not.
-    """
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or value % 1 or value < least:
-        raise ConfigurationError(f"{what} must be a whole number of at least {least}, got {value!r}")
-    return int(value)
 
 
 def check_dimensions(variant: Variant, dimensions: int | Sequence[int]) -> list[int]:

@@ -27,7 +27,7 @@ from pyro_vae.errors import CheckpointError, ConfigurationError, NonFiniteLossEr
 from pyro_vae.evaluation import elbo
 from pyro_vae.files import make_folder, read_torch, write_torch
 from pyro_vae.objectives.schedules import Schedule
-from pyro_vae.randomness import random_state, seeded, set_random_state
+from pyro_vae.randomness import generator_states, seeded, set_generator_states
 from pyro_vae.training.checkpoint import checkpoint_to_resume
 from pyro_vae.training.compilation import compiled
 from pyro_vae.training.diagnosis import find_culprit
@@ -367,7 +367,7 @@ class Run:
             {"epoch": epoch, "epoch_length": len(self.batches), "max_epochs": self.settings.epochs}
         )
         if self.processes.rank < len(saved["random"]):  # else more processes now, and this one's noise begins here
-            set_random_state(saved["random"][self.processes.rank], self.variant.device)
+            set_generator_states(saved["random"][self.processes.rank], [self.variant.device])
         return epoch
 
     @functools.cached_property
@@ -376,7 +376,7 @@ class Run:
 
     def _write(self) -> None:
         assert self.folder is not None
-        states = self.processes.gather(random_state(self.variant.device))
+        states = self.processes.gather(generator_states([self.variant.device]))
         if not self.processes.first:
             return
         write_torch(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from pyro_vae import labels, likelihoods, networks, objectives, posteriors, priors
-from pyro_vae.errors import ConfigurationError
+from pyro_vae.errors import ConfigurationError, nearest
 from pyro_vae.labels import Label
 from pyro_vae.networks import MLP, Network
 from pyro_vae.parts import Part, check_distribution, in_evaluation, support_of
@@ -62,9 +61,8 @@ def as_meant(value: object, kind: type) -> str:
     if isinstance(value, type) and issubclass(value, kind):
         return f"; that is the class, make one of it: {known.get(value.__name__, value.__name__)}(...)"
     if isinstance(value, str) and known:
-        by_lower = {name.lower(): path for name, path in known.items()}
-        close = difflib.get_close_matches(value.lower(), by_lower, n=1)
-        return f"; give an object, not a name: {by_lower[close[0]] + '(...)' if close else ', '.join(known.values())}"
+        close = nearest(value, known)
+        return f"; give an object, not a name: {', '.join(known.values()) if close is None else known[close] + '(...)'}"
     if isinstance(value, int) and issubclass(kind, Label):
         ways = {"Categorical": f"{value} classes", "Normal": f"{value} real properties"}
         return "; " + ", ".join(f"for {ways[name]} labels.{name}({value})" for name in ways if name in known)
