@@ -3,6 +3,7 @@
     python benchmarks/mnist_iwae.py --objectives vae-1 vae-5 vae-50 iwae-5 iwae-50 --epochs 12
     python benchmarks/mnist_iwae.py --layers 2 --objectives vae-1 iwae-5 --epochs 12
     python benchmarks/mnist_iwae.py --continue-with iwae-5 --objectives vae-1 --epochs 12 --more 6
+    python benchmarks/mnist_iwae.py --continue-with iwae-5 --objectives vae-1 --epochs 300 --more 100 --batch-size 50
 
 The paper's networks (one layer 784-200-200-50, two layers 784-200-200-100-100-100-50, tanh), its data (60,000 images,
 binarised anew for each batch) and its K; not its 3,280 epochs.  All rows have the same number of epochs, so that larger
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from common import RESULTS, parser, record
 import pyro_vae as pv
 from pyro_vae import data, evaluation, likelihoods, networks, objectives, posteriors, priors
 
+RUNS = RESULTS.parent / "runs"
 SHAPE = (1, 28, 28)
 OBJECTIVES = {
     **{f"vae-{k}": functools.partial(objectives.ELBO, k) for k in (1, 5, 50)},
@@ -46,28 +48,25 @@ def make(layers: int, objective: str) -> pv.Variant:
     )
 
 
-def trained(layers: int, objective: str, arguments: Any, x: torch.Tensor) -> tuple[pv.Variant, float]:
+def trained(layers: int, objective: str, folder: Path, arguments: Any, x: torch.Tensor) -> tuple[pv.Variant, float]:
     """A variant at the end of its training, and the seconds that it took."""
     torch.manual_seed(arguments.seed)
     variant = make(layers, objective)
-    folder = RESULTS.parent / "runs" / f"iwae_{layers}_{objective}_{arguments.epochs}"
     return variant, _fit(variant, x, folder, arguments.epochs, arguments)
 
 
-def continued(variant: pv.Variant, objective: str, arguments: Any, x: torch.Tensor) -> float:
+def continued(variant: pv.Variant, objective: str, folder: Path, arguments: Any, x: torch.Tensor) -> float:
     """Train on, with another objective and a fresh optimiser; returns the seconds."""
     variant.objective = OBJECTIVES[objective]()
-    folder = RESULTS.parent / "runs" / "iwae_continued"
-    shutil.rmtree(folder, ignore_errors=True)
     return _fit(variant, x, folder, arguments.more, arguments)
 
 
-def _fit(variant: pv.Variant, x: torch.Tensor, folder: Any, epochs: int, arguments: Any) -> float:
+def _fit(variant: pv.Variant, x: torch.Tensor, folder: Path, epochs: int, arguments: Any) -> float:
     history = pv.fit(
         variant,
         x,
         epochs=epochs,
-        batch_size=100,
+        batch_size=arguments.batch_size,
         transform=data.binarize,
         compile=True,
         seed=arguments.seed,
@@ -108,6 +107,7 @@ def main() -> None:
     options.add_argument("--objectives", nargs="+", choices=list(OBJECTIVES), default=list(OBJECTIVES)[:5])
     options.add_argument("--layers", type=int, choices=[1, 2], default=1)
     options.add_argument("--epochs", type=int, default=12)
+    options.add_argument("--batch-size", type=int, default=100)
     options.add_argument("--precision", default="bf16", help="of the networks; densities stay in single precision")
     options.add_argument("--images", type=int, default=2000, help="test images whose log p(x) is estimated")
     options.add_argument("--ais", type=int, default=50, help="test images for AIS")
@@ -120,13 +120,13 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     test = torch.bernoulli(mnist.test.x, generator=generator)[torch.randperm(len(mnist.test), generator=generator)]
     for objective in arguments.objectives:
-        variant, seconds = trained(arguments.layers, objective, arguments, x)
         name = f"mnist_iwae_{arguments.layers}_{objective}_{arguments.epochs}"
+        variant, seconds = trained(arguments.layers, objective, RUNS / name, arguments, x)
         result = {"objective": objective, "layers": arguments.layers, "epochs": arguments.epochs}
         if arguments.continue_with:
             result |= {"continued_with": arguments.continue_with, "more": arguments.more}
-            seconds += continued(variant, arguments.continue_with, arguments, x)
             name += f"_then_{arguments.continue_with}_{arguments.more}"
+            seconds += continued(variant, arguments.continue_with, RUNS / name, arguments, x)
         result |= measure(variant, test, arguments) | {"training_seconds": seconds}
         print(f"{name}: {json.dumps(result)}", flush=True)
         arguments.out = RESULTS / f"{name}.json"

@@ -122,7 +122,7 @@ def main() -> None:
     case = CASES[arguments.case]
     result: dict[str, Any] = {"case": arguments.case}
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
-        ways = {"eager": of_fit(case, compiled=False), "hand": hand_written(case, compiled=False)}
+        ways = {"eager": of_fit(case, None), "hand": hand_written(case, compiled=False)}
         for name, step in ways.items():
             result[name] = profiled(step, arguments.seconds)
             print(f"{name}: {result[name]['milliseconds']} ms")

@@ -101,6 +101,7 @@ RATIOS = [
     ("compiled", "hand"),
     ("compiled", "hand compiled"),
     ("eager", "hand"),
+    ("graph", "hand"),
     ("hand compiled", "hand"),
     ("pyro", "hand"),
     ("compiled", "pyro"),
@@ -110,13 +111,14 @@ RATIOS = [
 ]
 
 
-def of_fit(case: Case, compiled: bool) -> Step:
-    """What ``pv.fit`` does with a batch."""
+def of_fit(case: Case, backend: str | None) -> Step:
+    """What ``pv.fit`` does with a batch, compiled by a backend or not at all."""
     variant = case.variant()
     x, y = case.data()
     arguments = [each for each in (x.unflatten(1, case.shape), y) if each is not None]
-    objective = objectives.Compiled(variant.objective) if compiled else variant.objective
-    if compiled:
+    objective = variant.objective
+    if backend is not None:
+        objective = objectives.Compiled(objective, backend)
         objective.announces = False
     optim = JointOptim(variant.parameters(), adam, lr=1e-3)
     svi = SVI(variant.model, variant.guide, optim, loss=objective)
@@ -158,8 +160,9 @@ def plain_pyro(case: Case) -> Step:
 
 
 WAYS: dict[str, Callable[[Case], Step]] = {
-    "eager": lambda case: of_fit(case, compiled=False),
-    "compiled": lambda case: of_fit(case, compiled=True),
+    "eager": lambda case: of_fit(case, None),
+    "graph": lambda case: of_fit(case, "eager"),
+    "compiled": lambda case: of_fit(case, "inductor"),
     "hand": lambda case: hand_written(case, compiled=False),
     "hand compiled": lambda case: hand_written(case, compiled=True),
     "pyro": plain_pyro,
@@ -215,7 +218,7 @@ def compile_seconds(name: str, threads: int) -> dict[str, float]:
 
 def compile_only(name: str) -> float:
     with pyro.get_param_store().scope():
-        step = of_fit(CASES[name], compiled=True)
+        step = of_fit(CASES[name], "inductor")
         step()
         start = processor_seconds()
         step()

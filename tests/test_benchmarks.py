@@ -71,5 +71,10 @@ def test_networks_by_hand_have_as_many_weights_as_ours(benchmark_named, own_stor
 
     for case in (speed.Case(64, 7, 3, 5), speed.Case(64, 7, 3, 5, channels=(4, 6)), speed.Case(64, 7, 3, 6, classes=4)):
         assert weights(case.variant()) == weights(case.written(by_hand)) == weights(case.written(by_pyro))
-        for way in (speed.of_fit(case, False), speed.hand_written(case, False), speed.plain_pyro(case)):
+        for way in (
+            speed.of_fit(case, None),
+            speed.of_fit(case, "eager"),
+            speed.hand_written(case, False),
+            speed.plain_pyro(case),
+        ):
             assert way() > 0

@@ -82,6 +82,19 @@ def test_streamed_bytes_become_numbers_there(workers):
     assert torch.tensor(history["valid_elbo"]).isfinite().all()
 
 
+@pytest.mark.parametrize("options", [{}, {"triton.cudagraphs": True}], ids=["kernels", "graphs"])
+def test_machine_code_trains_as_the_programs_do(options):
+    ends = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        vae = pv.VAE(pv.priors.StandardNormal(4), pv.likelihoods.Bernoulli(20))
+        if compiled:
+            vae.objective = pv.objectives.Compiled(vae.objective, options=options)
+        x = (torch.rand(640, 20, generator=torch.Generator().manual_seed(1)) < 0.3).float()
+        ends.append(pv.fit(vae, x, epochs=5, batch_size=64, compile=False)["elbo"])
+    assert ends[1] == pytest.approx(ends[0], rel=1e-3)
+
+
 def test_two_processes_take_a_gpu_each(tmp_path):
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two CUDA devices")

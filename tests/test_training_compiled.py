@@ -23,8 +23,9 @@ def made(monkeypatch):
     found = []
 
     class Graphs(objectives.Compiled):
-        def __init__(self, objective, **others):
+        def __init__(self, objective, backend, **others):
             super().__init__(objective, backend="eager", **others)
+            self.wanted = backend
             found.append(self)
 
     monkeypatch.setattr(compilation, "Compiled", Graphs)
@@ -98,16 +99,27 @@ def test_a_resumed_run_is_compiled_from_its_first_step(made, tmp_path):
 def test_auto_goes_by_the_number_of_steps(made, monkeypatch):
     trained(vae, compile="auto")
     assert not made
-    monkeypatch.setattr(compilation, "PAYS_FROM", 9)
-    trained(vae, compile="auto", epochs=2)
+    monkeypatch.setattr(compilation, "GRAPH_PAYS_FROM", 6)
+    monkeypatch.setattr(compilation, "MACHINE_CODE_PAYS_FROM", 9)
+    trained(vae, compile="auto", epochs=1)
     assert not made
+    trained(vae, compile="auto", epochs=2)
     trained(vae, compile="auto")
-    assert [each.graphs for each in made] == [1]
-    assert made[0].quiet
+    assert [(each.wanted, each.graphs) for each in made] == [("eager", 1), ("inductor", 1)]
+    assert made[1].quiet
+
+
+@pytest.mark.parametrize("name", ["annealed", "m2_annealed", "m2_norm_and_dropout", "hierarchical", "prior_vamp"])
+def test_a_run_as_a_graph_is_the_same_bit_for_bit(name):
+    expected, history = trained(VARIANTS[name], compile=False)
+    got, as_graph = trained(VARIANTS[name], compile="graph")
+    assert as_graph["loss"] == history["loss"]
+    assert as_graph["kl"] == history["kl"]
+    assert same_weights(weights(expected), weights(got))
 
 
 def test_auto_passes_over_what_cannot_be_compiled(made, monkeypatch):
-    monkeypatch.setattr(compilation, "PAYS_FROM", 1)
+    monkeypatch.setattr(compilation, "GRAPH_PAYS_FROM", 1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trained(lambda: vae(objective=RenyiELBO(num_particles=2)), compile="auto")
@@ -123,7 +135,7 @@ def test_an_objective_that_is_compiled_already_is_used():
 
 
 def test_anything_else_is_refused():
-    with pytest.raises(ConfigurationError, match="compile must be True, False or 'auto', got 'yes'"):
+    with pytest.raises(ConfigurationError, match="compile must be True, False, 'graph' or 'auto', got 'yes'"):
         trained(vae, compile="yes")
 
 

@@ -58,6 +58,24 @@ def test_ink_and_thickness_of_a_stroke():
         data.stroke_properties(torch.cat([bar(0.0), torch.zeros(1, 1, 28, 28)]))
 
 
+def test_a_stroke_whose_place_is_uncertain_is_as_thick_as_a_sharp_one():
+    """The mean of strokes at several places has the width of each, not that of all of them."""
+    sharp = bar(0.0, 2.0, 26.0)
+    spread = torch.stack([sharp.roll(shift, -1) for shift in (-4, -2, 0, 2, 4)]).mean(0)
+    assert spread.max() == pytest.approx(0.2)
+    # the ends of a stroke are part of its outline, and longer where it is wide: l w / (l + w) each
+    assert data.stroke_properties(sharp)[0, 1].item() == pytest.approx(26 * 2 / 28, rel=0.05)
+    assert data.stroke_properties(spread)[0, 1].item() == pytest.approx(26 * 2 / 36, rel=0.05)
+
+
+def test_a_haze_adds_ink_and_hardly_any_thickness():
+    sharp = bar(0.0, 4.0)
+    haze = torch.where(sharp > 0, sharp, 0.05 * bar(0.0, 24.0))
+    (ink, thickness, _), (more, same, _) = (data.stroke_properties(image)[0] for image in (sharp, haze))
+    assert more > 1.2 * ink
+    assert same.item() == pytest.approx(thickness.item(), rel=0.05)
+
+
 def test_moved_images():
     image = bar(0.0).expand(200, 1, 28, 28)
     torch.manual_seed(0)

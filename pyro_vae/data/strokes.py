@@ -14,9 +14,11 @@ STROKE_PROPERTIES = ("ink", "thickness", "slant")
 def stroke_properties(x: Tensor) -> Tensor:
     r"""Ink, thickness and slant of each image of a written character.
 
-    *Ink* is the sum of the grey values, in pixels. *Thickness* is twice the ink over the length of the outline (the
-    image's total variation), in pixels: a stroke of length l and width w has ink l w and an outline of about 2 l.
-    *Slant* is the angle of the strokes with the vertical, in degrees, from the second moments; positive leans right.
+    *Ink* is the sum of the grey values, in pixels. *Thickness* is twice the sum of their squares over the length of the
+    outline (the image's total variation), in pixels. On black and white images the squares are the ink itself: a stroke
+    of length l and width w has ink l w and an outline of about 2 l. The mean of several images spreads a stroke's width
+    w over W pixels with the values w / W; squares make that w again, where the ink alone would give W. *Slant* is the
+    angle of the strokes with the vertical, in degrees, from the second moments; positive leans right.
 
     Arguments:
         x: Images (N, C, H, W) of bright strokes on a dark ground, within [0, 1].
@@ -60,4 +62,4 @@ def stroke_properties(x: Tensor) -> Tensor:
     # rows count downwards: strokes that lean right have their upper part at the higher columns
     shear = -mean(off_row * off_column) / mean(off_row**2).clamp(min=1e-6)
     slant = torch.rad2deg(torch.atan(shear))
-    return torch.stack([ink, 2 * ink / outline, slant], dim=-1)
+    return torch.stack([ink, 2 * (image**2).sum((-1, -2)) / outline, slant], dim=-1)

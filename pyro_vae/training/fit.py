@@ -88,11 +88,13 @@ def fit(
         device: ``"auto"`` (CUDA where there is one, of several processes to each its own), or any torch device.
         precision: ``"float32"``, or ``"bf16"``: networks (those inside flows too) run in bfloat16, densities in full
             precision.
-        compile: ``True`` runs the programs once and makes machine code of the whole step
+        compile: ``"graph"`` runs the programs once and keeps their tensor operations, which later steps run without
+            Pyro's Python, with the same results bit for bit; ``True`` makes machine code of them
             (:class:`pyro_vae.objectives.Compiled`), which takes 10 seconds to a minute, less the next time, and needs a
-            C++ compiler on a CPU; ``"auto"`` does so for 10,000 steps or more, where there is one.  The random numbers
-            are the same, and results but for their last digits, in which a compiled run that was resumed may differ
-            from one that was not.
+            C++ compiler on a CPU; ``False`` runs the programs in each step.  ``"auto"`` keeps a graph for 1,000 steps
+            or more, and makes machine code of it for 10,000 or more where there is a compiler.  The random numbers
+            are the same; machine code gives other last digits, in which a run that was resumed may differ from one
+            that was not.
         patience: stop when the validation ELBO (the training ELBO without validation data) has not risen for so many
             epochs, and go back to the best weights.
         monitor: the quantity of the history that ``patience`` and ``best.pt`` follow in place of the ELBO, such as

@@ -155,6 +155,21 @@ def test_machine_code_of_importance_weights_agrees():
     assert_agrees(OBJECTIVES["iwae_dreg_with_noise"], tolerance=1e-4, backend="inductor")
 
 
+def test_machine_code_is_one_file_where_torch_can_do_that(monkeypatch):
+    asked = []
+
+    def compile_graph(module, examples, options):
+        asked.append(options)
+        if options.get("cpp_wrapper"):
+            raise NotImplementedError("not for this operation")
+        return module
+
+    monkeypatch.setattr(torch._inductor, "compile", compile_graph)
+    assert_agrees(vae, backend="inductor", options={"max_autotune": True})
+    settings = {"fallback_random": True, "max_autotune": True}
+    assert asked == [settings | {"cpp_wrapper": True}, settings]
+
+
 # -- what changes between steps
 
 
@@ -452,7 +467,7 @@ def test_numbers_that_change_in_each_call_run_as_ever_in_the_end():
     assert made.graphs == 8
 
 
-def test_without_a_compiler_all_runs_as_ever():
+def test_without_a_compiler_operations_run_one_by_one():
     def failing(module, examples):
         raise RuntimeError("no working C++ compiler")
 
@@ -463,8 +478,9 @@ def test_without_a_compiler_all_runs_as_ever():
         if quiet:
             assert_same(*both(variant, made, arguments), 0.0)  # a warning would be an error
         else:
-            with pytest.warns(UserWarning, match="the compiler failed.*no working C"):
+            with pytest.warns(UserWarning, match="no machine code.*the compiler failed.*no working C"):
                 assert_same(*both(variant, made, arguments), 0.0)
+        assert made.graphs == 1
 
 
 def test_an_argument_that_wants_a_gradient_gets_it():
@@ -481,6 +497,8 @@ def test_what_has_no_differentiable_loss_is_refused():
         Compiled(RenyiELBO())
     with pytest.raises(ConfigurationError, match="did you mean 'inductor'"):
         Compiled(Trace_ELBO(), backend="inducto")
+    with pytest.raises(ConfigurationError, match="'eager' takes none"):
+        Compiled(Trace_ELBO(), backend="eager", options={"max_autotune": True})
 
 
 def test_evaluation_is_left_as_it_is():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from pyro_vae.configured import Configured
 from pyro_vae.errors import ConfigurationError
-from pyro_vae.objectives.compiled.backends import backend_named
+from pyro_vae.objectives.compiled.backends import backend_named, one_by_one
 from pyro_vae.objectives.compiled.step import Arguments, CompilerError, Step, make_step
 from pyro_vae.objectives.compiled.surroundings import NotReadyError, Surroundings
 
@@ -38,11 +39,11 @@ class _Pair:
 
     warned: bool = False
 
-    def warn(self, why: str) -> None:
+    def warn(self, why: str, what: str = "not compiled, so that steps are as slow as without Compiled") -> None:
         """Say, once, why calls run as ever."""
         if not self.warned:
             self.warned = True
-            warnings.warn(f"not compiled, so that steps are as slow as without Compiled: {why}", stacklevel=2)
+            warnings.warn(f"{what}: {why}", stacklevel=2)
 
 
 @dataclass
@@ -70,13 +71,17 @@ class Compiled(Configured, PyroELBO):
     Numbers among the arguments are part of the graph too; give as a tensor what changes in each step.
 
     Where a program decides by values what to do next, or assigns tensors to attributes, it runs as ever, with one
-    warning that says where.  The same holds without a compiler: on a CPU there must be one for C++.
+    warning that says where.  Machine code needs a compiler, on a CPU one for C++; without one the operations of the
+    graph run one by one, also after one warning.
 
     Args:
         objective: one of Pyro's or of :mod:`pyro_vae.objectives`, with ``differentiable_loss``.
-        backend: ``"inductor"`` makes machine code, ``"eager"`` runs the graph's operations one by one.
+        backend: ``"inductor"`` makes machine code, ``"eager"`` runs the graph's operations one by one, without a
+            compiler and with the same numbers to the last digit.
         dynamic: whether graphs serve batches of any size; by default from the second size on.
         quiet: whether to say nothing where there is no compiler.
+        options: settings of ``torch.compile(options=...)`` for ``"inductor"``: ``{"triton.cudagraphs": True}`` records
+            a step on a GPU once and replays it, ``{"max_autotune": True}`` tries several kernels.
 
     Attributes:
         checks_first: whether the first call runs as ever.  Programs that make parameters by ``pyro.param`` need it.
@@ -100,7 +105,12 @@ class Compiled(Configured, PyroELBO):
     """
 
     def __init__(
-        self, objective: PyroELBO, backend: str = "inductor", dynamic: bool | None = None, quiet: bool = False
+        self,
+        objective: PyroELBO,
+        backend: str = "inductor",
+        dynamic: bool | None = None,
+        quiet: bool = False,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         # Pyro's constructor would hide the numbers of particles and plates of the objective itself
         if not callable(getattr(objective, "differentiable_loss", None)):
@@ -114,7 +124,8 @@ class Compiled(Configured, PyroELBO):
         self.quiet = quiet
         self.checks_first = True
         self.announces = True
-        self._compile = backend_named(backend)
+        self.options = dict(options or {})
+        self._compile = backend_named(backend, self.options)
         self._pairs: dict[Any, _Pair] = {}
         self._weights: tuple[Any, list[Tensor]] = (None, [])
 
@@ -217,6 +228,7 @@ class Compiled(Configured, PyroELBO):
             return None
         dynamic = another if self.dynamic is None else self.dynamic
         weights = inputs[: len(inputs) - len(arguments.tensors)]
+        compiler_failed, failed = "", ""
         # not all of Pyro can do with sizes that are not known
         for any_size in [True, False] if dynamic else [False]:
             try:
@@ -225,20 +237,23 @@ class Compiled(Configured, PyroELBO):
             except NotReadyError:
                 return None
             except CompilerError as error:
-                failed = f"the compiler failed ({_first_line(error)}); on a CPU backend='inductor' needs one for C++"
-                silent = self.quiet
+                compiler_failed = _first_line(error)
             except Exception as error:
                 failed = (
                     f"a program decides by values what to do next, or does what cannot be traced{_place(error)}: "
                     f"{type(error).__name__}: {_first_line(error)}"
                 )
-                silent = False
             else:
                 pair.made += 1
                 return made
+        if compiler_failed and self._compile is not one_by_one:
+            if not self.quiet:
+                why = f"the compiler failed ({compiler_failed}); on a CPU backend='inductor' needs one for C++"
+                pair.warn(why, "no machine code, so that the operations of a step run one by one")
+            self._compile = one_by_one
+            return self._make(pair, programs, arguments, inputs, another)
         pair.abandoned = True
-        if not silent:
-            pair.warn(failed)
+        pair.warn(failed or compiler_failed)
         return None
 
     def _announced(self, step: Step) -> bool:
