@@ -1,7 +1,14 @@
-"""The tables of the documents, from the recorded results: ``python benchmarks/table.py docs/figures.md``."""
+"""The tables of the documents, from the recorded results.
+
+    python benchmarks/table.py docs/figures.md
+    python benchmarks/table.py --write
+
+prints those of one document, or puts all where they belong.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -86,6 +93,17 @@ def steps() -> str:
     return table(("network", "by hand", *columns.values()), rows)
 
 
+def compiling() -> str:
+    """What machine code takes, and what a step holds in memory, beside the step by hand."""
+    rows = []
+    for case, result in read("speed").items():
+        seconds, memory = result["compile_seconds"], result["mebibytes"]
+        held = [f"{memory[way] / memory['hand']:.2f}" for way in ("eager", "graph", "compiled", "hand compiled")]
+        rows.append((case, f"{seconds['cold']:.0f} s", f"{seconds['warm']:.1f} s", *held))
+    ways = ("`fit`, eager", "as a graph", "compiled", "by hand, `torch.compile`")
+    return table(("machine code of", "first time", "later", *(f"memory: {way}" for way in ways)), rows)
+
+
 EPOCH_WAYS = {
     "fit": "`fit`, eager",
     "fit graph": "`fit`, as a graph",
@@ -104,6 +122,7 @@ def epochs() -> str:
     """Whole epochs of ``fit`` beside those of others."""
     results = {name: result for name, result in read("epochs").items() if name != "peers"}
     ours = {"fit": "eager", "fit graph": "as a graph", "fit compiled": "compiled"}
+    ours = {way: kind for way, kind in ours.items() if all(f"{way}/hand" in r["ratios"] for r in results.values())}
     head = [f"{network}, {kind}" for network in results for kind in ours.values()]
     rows = []
     for name, words in EPOCH_WAYS.items():
@@ -369,11 +388,34 @@ def of_figures() -> list[str]:
 
 
 def of_speed() -> list[str]:
-    return [steps(), epochs(), *(epochs_of(name) for name in read("epochs") if name != "peers"), profile()]
+    return [steps(), compiling(), epochs(), *(epochs_of(name) for name in read("epochs") if name != "peers"), profile()]
 
 
 DOCUMENTS = {"README.md": lambda: [highlights()], "docs/figures.md": of_figures, "docs/speed.md": of_speed}
 
 
+def written(text: str, new: str) -> str:
+    """A document with a table in place of the one with the same head, or the same title of the first column."""
+    head = new[: new.index("\n") + 1]
+    blocks = text.split("\n\n")
+    for title in (head, head[: head.index("|", 1) + 1]):
+        places = [i for i, block in enumerate(blocks) if block.startswith(title)]
+        if len(places) == 1:
+            blocks[places[0]] = new + "\n" * blocks[places[0]].endswith("\n")
+            return "\n\n".join(blocks)
+    raise SystemExit(f"a document must have one table that begins with {title!r}, there are {len(places)}")
+
+
+def main() -> None:
+    names = [name for name in sys.argv[1:] if name != "--write"] or list(DOCUMENTS)
+    for name in names:
+        tables = DOCUMENTS[name]()
+        if "--write" in sys.argv:
+            path = RESULTS.parent.parent / name
+            path.write_text(functools.reduce(written, tables, path.read_text()))
+        else:
+            print("\n\n".join(tables))
+
+
 if __name__ == "__main__":
-    print("\n\n".join(table for name in sys.argv[1:] or DOCUMENTS for table in DOCUMENTS[name]()))
+    main()

@@ -78,3 +78,15 @@ def test_networks_by_hand_have_as_many_weights_as_ours(benchmark_named, own_stor
             speed.plain_pyro(case),
         ):
             assert way() > 0
+
+
+def test_a_table_is_put_where_the_old_one_was(benchmark_named):
+    table = benchmark_named("table")
+    old, new = table.table(("a", "b"), [(1, 2)]), table.table(("a", "c", "d"), [(3, 4, 5)])
+    other = table.table(("b", "a"), [(7, 8)])
+    assert table.written(f"Words.\n\n{old}\n\nMore.\n\n{other}\n", new) == f"Words.\n\n{new}\n\nMore.\n\n{other}\n"
+    assert table.written(f"Words.\n\n{old}\n", new) == f"Words.\n\n{new}\n"
+    twins = f"{table.table(('a', 'b'), [])}\n\n{table.table(('a', 'd'), [(0, 0)])}"
+    assert table.written(twins, old) == twins.replace(table.table(("a", "b"), []), old)
+    with pytest.raises(SystemExit, match=r"one table that begins with '\| a \|', there are 0"):
+        table.written(other, new)

@@ -1,8 +1,9 @@
 """Objectives beyond Pyro's own, and schedules for what changes during training."""
 
+from pyro_vae.objectives.account import Terms
 from pyro_vae.objectives.baselines import LearnedBaseline
 from pyro_vae.objectives.compiled import Compiled
-from pyro_vae.objectives.elbo import ELBO, Terms
+from pyro_vae.objectives.elbo import ELBO
 from pyro_vae.objectives.hybrid import Hybrid
 from pyro_vae.objectives.importance import IWAE, Renyi
 from pyro_vae.objectives.kl import kl_per_dimension

@@ -11,7 +11,8 @@ from pyro.distributions import Unit
 from torch import Tensor
 
 from pyro_vae.errors import ConfigurationError, check_choice
-from pyro_vae.objectives.elbo import ELBO, Account
+from pyro_vae.objectives.account import Account
+from pyro_vae.objectives.elbo import ELBO
 from pyro_vae.objectives.enumeration import enumerated_traces
 from pyro_vae.objectives.gates import Gate, drop_score, put_gates, set_ratios
 from pyro_vae.objectives.rerun import random_state

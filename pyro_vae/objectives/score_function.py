@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.errors import ConfigurationError, check_choice
+from pyro_vae.objectives.account import Account, per_particle
 from pyro_vae.objectives.baselines import Centring, LearnedBaseline, leave_one_out, sum_of_others
 from pyro_vae.objectives.detached import carrying, detached_traces
-from pyro_vae.objectives.elbo import ELBO, Account, per_particle
+from pyro_vae.objectives.elbo import ELBO
 from pyro_vae.objectives.enumeration import expectation, joint_probability
 from pyro_vae.objectives.importance import Renyi
 from pyro_vae.objectives.weights import Densities, densities, factors_of

@@ -14,7 +14,7 @@ GRAPH_PAYS_FROM = 1_000
 """Steps from which ``"auto"`` keeps a graph: 1 to 5 ms saved by each make up for the second or two that it takes."""
 
 MACHINE_CODE_PAYS_FROM = 10_000
-"""Steps from which ``"auto"`` makes machine code of it: what that saves makes up for the 17 to 36 seconds it takes."""
+"""Steps from which ``"auto"`` makes machine code of it: what that saves makes up for half a minute."""
 
 
 def as_compile(wanted: bool | str) -> bool | str:

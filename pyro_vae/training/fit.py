@@ -18,7 +18,8 @@ from pyro_vae.training.history import History
 from pyro_vae.training.optimiser import adam
 from pyro_vae.training.order import permutation
 from pyro_vae.training.processes import Processes, device_of_process
-from pyro_vae.training.run import Run, Settings
+from pyro_vae.training.run import Run
+from pyro_vae.training.settings import Settings
 from pyro_vae.variants.base import Variant
 
 __all__ = ["fit"]

@@ -10,8 +10,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from pyro_vae.data import Split, Streamed
 from pyro_vae.errors import CheckpointError, ConfigurationError, NonFiniteLossError
 from pyro_vae.evaluation import elbo
 from pyro_vae.files import make_folder, read_torch, write_torch
-from pyro_vae.objectives.schedules import Schedule
 from pyro_vae.randomness import generator_states, seeded, set_generator_states
 from pyro_vae.training.checkpoint import checkpoint_to_resume
 from pyro_vae.training.compilation import compiled
@@ -36,44 +34,12 @@ from pyro_vae.training.measures import measured, summed
 from pyro_vae.training.optimiser import JointOptim
 from pyro_vae.training.processes import Processes
 from pyro_vae.training.registration import unregistered
+from pyro_vae.training.settings import Settings
 from pyro_vae.training.sources import share_of, source_of
 from pyro_vae.training.tensorboard import TensorBoard
 from pyro_vae.variants.base import Variant
 
-__all__ = ["Run", "Settings"]
-
-
-@dataclass
-class Settings:
-    """The arguments of :func:`pyro_vae.fit`, checked."""
-
-    epochs: int
-    batch_size: int
-    lr: Schedule
-    optimizer: Callable[..., torch.optim.Optimizer]
-    clip: float | None
-    transform: Callable[[Tensor], Tensor] | None
-    seed: int
-    precision: str
-    patience: int | None
-    tensorboard: bool
-    progress: bool | str
-    compile: bool | str = "auto"
-    labelled_batch_size: int | str | None = "auto"
-    monitor: str | None = None
-    warmup: int | None = None
-
-    def as_text(self) -> str:
-        """What must be the same when a run is resumed."""
-        same = ("batch_size", "clip", "seed", "precision", "patience", "labelled_batch_size", "monitor", "warmup")
-        named = {"transform": _name(self.transform), "optimizer": _name(self.optimizer), "peak lr": self.lr(0.0)}
-        return json.dumps({name: getattr(self, name) for name in same} | named)
-
-
-def _name(function: Callable[..., Any] | None) -> str | None:
-    if isinstance(function, functools.partial):
-        return f"{_name(function.func)}({function.args}, {function.keywords})"
-    return function if function is None else getattr(function, "__qualname__", type(function).__name__)
+__all__ = ["Run"]
 
 
 class Run:

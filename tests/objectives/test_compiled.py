@@ -483,6 +483,29 @@ def test_without_a_compiler_operations_run_one_by_one():
         assert made.graphs == 1
 
 
+def test_a_program_that_looks_at_values_is_named_without_a_compiler_too(own_store):
+    class Looking(Model):
+        looks = 0
+
+        def forward(self, x):
+            if self.looks and x.sum() > 0:
+                x = x + 0.0
+            super().forward(x)
+
+    def failing(module, examples):
+        raise RuntimeError("no working C++ compiler")
+
+    model, guide, x = Looking(), Guide(), torch.ones(5, DATA)
+    model.looks = 0  # an attribute of its own
+    made = compiled(Trace_ELBO())
+    made._compile = failing
+    with pytest.warns(UserWarning, match="no machine code"):
+        made.loss_and_grads(model, guide, x)
+    model.looks = 1
+    with pytest.warns(UserWarning, match="decides by values what to do next"):
+        made.loss_and_grads(model, guide, x)
+
+
 def test_an_argument_that_wants_a_gradient_gets_it():
     variant, (x,) = prepared(vae)
     made = compiled(variant.objective)

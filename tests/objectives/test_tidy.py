@@ -1,5 +1,7 @@
 """A tidied graph computes what the graph computed, bit for bit, with fewer operations and less memory."""
 
+import copy
+
 import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -13,10 +15,12 @@ def twice(function, *arguments):
     """Results of a graph before it is tidied and after, and the names of its operations then."""
     module = make_fx(function, tracing_mode="fake")(*arguments)
     results = []
-    for graph in (module, tidy(module)):
-        given = [each.clone() for each in arguments]
-        torch.manual_seed(1)
-        results.append((graph(*given), given))
+    for graph in (copy.deepcopy(module), tidy(module)):
+        for _ in range(2):  # what a graph holds must not be changed by its first run
+            given = [each.clone() for each in arguments]
+            torch.manual_seed(1)
+            result = graph(*given)
+        results.append((result, given))
     operations = [str(node.target) for node in module.graph.nodes if node.op == "call_function"]
     return *results, operations
 
@@ -70,3 +74,30 @@ def test_random_numbers_that_nobody_reads_are_drawn_and_changes_are_made():
     assert torch.equal(before, after)
     assert torch.equal(given[0], changed[0])
     assert "aten.mul.Tensor" not in operations
+
+
+def test_a_check_is_made_though_nobody_reads_its_result():
+    module = tidy(make_fx(torch.linalg.cholesky, tracing_mode="fake")(torch.eye(2)))
+    with pytest.raises(torch.linalg.LinAlgError):
+        module(torch.tensor([[1.0, 2.0], [2.0, 1.0]]))
+
+
+SQUARE = torch.arange(9.0).reshape(3, 3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pytest.param(lambda a: ((x := a + 1).expand(3, 3).t_() * 2, x * 1), id="a view is turned"),
+        pytest.param(lambda a: ((x := a + 1).t().t().t_() * 2, x * 1), id="turned twice and once more"),
+        pytest.param(lambda a: ((x := a + 1).view(3, 3).unsqueeze_(0) * 2, x.sum(0)), id="a view gets a dimension"),
+        pytest.param(
+            lambda a: (torch.ops.aten._unsafe_view(x := a + 1, [9]).exp(), x.view(3, 3) * 1), id="a view in disguise"
+        ),
+        pytest.param(lambda a: ((a.to_sparse_csr() * 2 * 3).to_dense(), a), id="sparse"),
+        pytest.param(lambda a: ((a + 1j) / (a + 2), a), id="complex"),
+    ],
+)
+def test_results_are_the_same(function):
+    (before, _), (after, _), _ = twice(function, SQUARE)
+    assert all(torch.equal(first, second) for first, second in zip(before, after, strict=True))

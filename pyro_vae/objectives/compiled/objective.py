@@ -36,14 +36,13 @@ class _Pair:
     steps: dict[Any, list[Step]] = field(default_factory=dict)
     made: int = 0
     abandoned: bool = False
-
     warned: bool = False
 
-    def warn(self, why: str, what: str = "not compiled, so that steps are as slow as without Compiled") -> None:
+    def warn(self, why: str) -> None:
         """Say, once, why calls run as ever."""
         if not self.warned:
             self.warned = True
-            warnings.warn(f"{what}: {why}", stacklevel=2)
+            warnings.warn(f"not compiled, so that steps are as slow as without Compiled: {why}", stacklevel=2)
 
 
 @dataclass
@@ -228,7 +227,7 @@ class Compiled(Configured, PyroELBO):
             return None
         dynamic = another if self.dynamic is None else self.dynamic
         weights = inputs[: len(inputs) - len(arguments.tensors)]
-        compiler_failed, failed = "", ""
+        compiler_failed = failed = ""
         # not all of Pyro can do with sizes that are not known
         for any_size in [True, False] if dynamic else [False]:
             try:
@@ -248,8 +247,11 @@ class Compiled(Configured, PyroELBO):
                 return made
         if compiler_failed and self._compile is not one_by_one:
             if not self.quiet:
-                why = f"the compiler failed ({compiler_failed}); on a CPU backend='inductor' needs one for C++"
-                pair.warn(why, "no machine code, so that the operations of a step run one by one")
+                warnings.warn(
+                    f"no machine code, so that the operations of a step run one by one: the compiler failed "
+                    f"({compiler_failed}); on a CPU backend='inductor' needs one for C++",
+                    stacklevel=2,
+                )
             self._compile = one_by_one
             return self._make(pair, programs, arguments, inputs, another)
         pair.abandoned = True

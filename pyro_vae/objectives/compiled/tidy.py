@@ -37,20 +37,28 @@ def tidy(module: fx.GraphModule) -> fx.GraphModule:
 
 def _unchanged(node: fx.Node) -> fx.Node | None:
     """The node that this one is only another view of, with the same sizes and strides."""
-    if node.target is _aten.t.default and node.args[0].target is _aten.t.default:  # type: ignore[union-attr]
-        return node.args[0].args[0]  # type: ignore[union-attr,return-value]
-    if node.target in (_aten.alias.default, _aten.view.default, _aten.expand.default):
-        source = node.args[0]
-        if isinstance(source, fx.Node) and _alike(node.meta.get("val"), source.meta.get("val")):
-            return source
-    return None
+    source: Any = node.args[0] if node.args else None
+    if node.target is _aten.t.default and source.target is _aten.t.default:
+        same: Any = source.args[0]
+    elif node.target in (_aten.alias.default, _aten.view.default, _aten.expand.default):
+        same = source
+    else:
+        return None
+    # where one of the two is given another shape later, they differ after all
+    reshaped = any(_reshapes(user) for each in (node, same) for user in each.users)
+    return same if not reshaped and _alike(node.meta.get("val"), same.meta.get("val")) else None
+
+
+def _reshapes(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and torch.Tag.inplace_view in node.target.tags
 
 
 def _must_run(node: fx.Node) -> bool:
-    """Whether a node does something beside giving a result: changes a tensor, or draws random numbers."""
+    """Whether a node does something beside giving a result: changes a tensor, checks one, or draws random numbers."""
     if not isinstance(node.target, torch._ops.OpOverload):
         return bool(node.is_impure())
-    return node.target._schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags
+    schema = node.target._schema
+    return schema.is_mutable or not schema.returns or torch.Tag.nondeterministic_seeded in node.target.tags
 
 
 def _into_its_argument(node: fx.Node) -> None:
@@ -59,7 +67,8 @@ def _into_its_argument(node: fx.Node) -> None:
     Memory that is not asked for is most of what a large elementwise operation costs.
     """
     inplace = _in_place(node)
-    if inplace is None:
+    # vectorised complex arithmetic has other last digits where its arguments lie elsewhere
+    if inplace is None or node.meta["val"].is_complex():
         return
     places = [0, 1] if node.target in _COMMUTES and len(node.args) == 2 and not node.kwargs else [0]
     for place in places:
@@ -86,6 +95,8 @@ def _its_own(node: fx.Node) -> bool:
     """Whether the tensor of a node is in memory of its own, and is read but once."""
     if not isinstance(node.target, torch._ops.OpOverload) or len(node.users) != 1:
         return False
+    if node.target is _aten._unsafe_view.default:  # a view that does not say so
+        return False
     (user,) = node.users
     once = sum(each is node for each in user.all_input_nodes) == 1 and _mentions(user, node) == 1
     return once and all(returned.alias_info is None for returned in node.target._schema.returns)
@@ -110,6 +121,7 @@ def _alike(first: Any, second: Any) -> bool:
         and isinstance(second, Tensor)
         and first.dtype is second.dtype
         and first.device == second.device
+        and first.layout is second.layout is torch.strided
         and first.dim() == second.dim()
         and statically_known_true(sym_eq(tuple(first.shape), tuple(second.shape)))
         and statically_known_true(sym_eq(first.stride(), second.stride()))

@@ -1,0 +1,49 @@
+"""What a training run was asked to do."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.objectives.schedules import Schedule
+
+__all__ = ["Settings"]
+
+
+@dataclass
+class Settings:
+    """The arguments of :func:`pyro_vae.fit`, checked."""
+
+    epochs: int
+    batch_size: int
+    lr: Schedule
+    optimizer: Callable[..., torch.optim.Optimizer]
+    clip: float | None
+    transform: Callable[[Tensor], Tensor] | None
+    seed: int
+    precision: str
+    patience: int | None
+    tensorboard: bool
+    progress: bool | str
+    compile: bool | str = "auto"
+    labelled_batch_size: int | str | None = "auto"
+    monitor: str | None = None
+    warmup: int | None = None
+
+    def as_text(self) -> str:
+        """What must be the same when a run is resumed."""
+        same = ("batch_size", "clip", "seed", "precision", "patience", "labelled_batch_size", "monitor", "warmup")
+        named = {"transform": _name(self.transform), "optimizer": _name(self.optimizer), "peak lr": self.lr(0.0)}
+        return json.dumps({name: getattr(self, name) for name in same} | named)
+
+
+def _name(function: Callable[..., Any] | None) -> str | None:
+    if isinstance(function, functools.partial):
+        return f"{_name(function.func)}({function.args}, {function.keywords})"
+    return function if function is None else getattr(function, "__qualname__", type(function).__name__)
