@@ -89,7 +89,7 @@ def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
             encoder=networks.MLP([500, 500]),
             classifier=networks.OnCodes(codes, networks.MLP([500, 500])),
             alpha=1000.0,
-            beta=objectives.Ramp(10.0, 1.0, share=0.8),
+            beta=objectives.Ramp(10.0, 2.0, share=0.8),
         )
         # both have as many steps, each with 128 images whose properties are known
         images_seen, number = arguments.epochs * len(train), int(known.labelled.sum())

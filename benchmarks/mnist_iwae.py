@@ -3,7 +3,7 @@
     python benchmarks/mnist_iwae.py --objectives vae-1 vae-5 vae-50 iwae-5 iwae-50 --epochs 12
     python benchmarks/mnist_iwae.py --layers 2 --objectives vae-1 iwae-5 --epochs 12
     python benchmarks/mnist_iwae.py --continue-with iwae-5 --objectives vae-1 --epochs 12 --more 6
-    python benchmarks/mnist_iwae.py --continue-with iwae-5 --objectives vae-1 --epochs 300 --more 100 --batch-size 50
+    python benchmarks/mnist_iwae.py --continue-with iwae-5 --objectives vae-1 --epochs 300 --more 70 --batch-size 50
 
 The paper's networks (one layer 784-200-200-50, two layers 784-200-200-100-100-100-50, tanh), its data (60,000 images,
 binarised anew for each batch) and its K; not its 3,280 epochs.  All rows have the same number of epochs, so that larger
