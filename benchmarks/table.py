@@ -174,7 +174,7 @@ IWAE_PUBLISHED = {
 
 
 LONG = ("vae-1", 300, "iwae-5", 70)
-"""A VAE's weights trained on as IWAE's, which costs a third of as many epochs of IWAE."""
+"""A VAE trained on as IWAE, whose epochs take more than twice as long."""
 
 
 def iwae(lengths: tuple[int, ...] = (12, 220, 600)) -> str:
