@@ -98,8 +98,7 @@ def _its_own(node: fx.Node) -> bool:
     if node.target is _aten._unsafe_view.default:  # a view that does not say so
         return False
     (user,) = node.users
-    once = sum(each is node for each in user.all_input_nodes) == 1 and _mentions(user, node) == 1
-    return once and all(returned.alias_info is None for returned in node.target._schema.returns)
+    return _mentions(user, node) == 1 and all(returned.alias_info is None for returned in node.target._schema.returns)
 
 
 def _mentions(user: fx.Node, node: fx.Node) -> int:
