@@ -122,7 +122,6 @@ def epochs() -> str:
     """Whole epochs of ``fit`` beside those of others."""
     results = {name: result for name, result in read("epochs").items() if name != "peers"}
     ours = {"fit": "eager", "fit graph": "as a graph", "fit compiled": "compiled"}
-    ours = {way: kind for way, kind in ours.items() if all(f"{way}/hand" in r["ratios"] for r in results.values())}
     head = [f"{network}, {kind}" for network in results for kind in ours.values()]
     rows = []
     for name, words in EPOCH_WAYS.items():
