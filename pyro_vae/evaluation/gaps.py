@@ -15,7 +15,8 @@ from pyro_vae.errors import ConfigurationError, DataError, check_positive
 from pyro_vae.evaluation.elbo import alike, elbo
 from pyro_vae.evaluation.likelihood import Method, check_density
 from pyro_vae.evaluation.likelihood import log_likelihood as estimate
-from pyro_vae.evaluation.local import LocalFamily, encoder_outputs, optimised, proposing
+from pyro_vae.evaluation.local import local_families, optimised, proposing
+from pyro_vae.evaluation.local_families import Local, LocalFamily
 from pyro_vae.evaluation.tables import aligned
 from pyro_vae.networks import MLP
 from pyro_vae.parts import Conditional
@@ -120,12 +121,16 @@ def amortisation_gap(
     guides: what it misses, the total and the approximation gap miss too.  ``log_likelihood="ais"`` is a second
     opinion.  The amortisation gap does not depend on it.
 
+    **Several latents.** Where the guide computes one latent from a draw of another, as in q(z1 | x) q(z2 | z1), the
+    network of the second stays, and an offset to its output is optimised for each datum.  What depends on the draw is
+    then the encoder's still: the amortisation gap is at least what is found, the approximation gap at most.
+
     Args:
-        variant: any variant whose guide proposes everything latent from data (and known labels), or by enumeration.
+        variant: any variant with a code whose guide has an encoder and a density.
         x: a few data (N, \\*shape), tens rather than thousands, or a split: all are optimised at once.
         y: labels, in variants that have them; -1 or NaN where they are missing.
-        families: further families by name; ``{"flow": posteriors.Flow()}`` if not given, nothing for discrete codes;
-            ``{}`` for none.
+        families: further families by name, for a code that is continuous and the only one, and computed from data and
+            known labels alone; there ``{"flow": posteriors.Flow()}`` if not given.  ``{}`` for none.
         log_likelihood: a method of :func:`pyro_vae.evaluation.log_likelihood`, or log p(x) itself, (N,) in nats.
         num_samples: draws per datum for each ELBO, and for log p(x) by ``"importance"``.
         num_particles: draws per datum and step of the optimisation.
@@ -134,7 +139,7 @@ def amortisation_gap(
         seed: of all draws; the random stream outside is left alone.
 
     Raises:
-        ConfigurationError: in a variant without codes, or whose guide computes one latent from another.
+        ConfigurationError: in a variant without codes, or with further families where they have no place.
         DataError: when the data do not fit, or a part has no density.
         NonFiniteLossError: when the optimisation fails.
 
@@ -156,19 +161,22 @@ def amortisation_gap(
     if not lr > 0:
         raise ConfigurationError(f"lr must be a positive number, got {lr!r}")
     check_density(variant)
-    if families is None:
-        families = {} if variant.discrete_code else {"flow": Flow()}
-    _check_families(families)
+    _check_families(families or {})
     x, y = variant.batch(x, y)
     settings: dict[str, Any] = {"num_particles": num_particles, "steps": steps, "lr": lr}
     found: dict[str, dict[str, Tensor]] = {}
     with seeded(seed, variant.device):
         kinds = [(rows, x[rows], None if y is None else y[rows]) for _, rows in alike(variant, y, len(x))]
         # of all kinds, before any of the long work: not every guide has such parameters
-        starts = [encoder_outputs(variant, some, labels) for _, some, labels in kinds]
+        starts = [local_families(variant, some, labels) for _, some, labels in kinds]
+        why_not = next(filter(None, map(_why_no_other, starts)), "")
+        if families is None:
+            families = {} if why_not or variant.discrete_code else {"flow": Flow()}
+        if families and why_not:
+            raise ConfigurationError(f"no other family can take the guide's place: {why_not}; give families={{}}")
         known = None if _is_importance(log_likelihood) else _log_likelihood(variant, x, y, log_likelihood)
-        for (rows, some, labels), outputs in zip(kinds, starts, strict=True):
-            of_guides = _of_one_kind(variant, some, labels, outputs, families, num_samples, **settings)
+        for (rows, some, labels), same in zip(kinds, starts, strict=True):
+            of_guides = _of_one_kind(variant, some, labels, same, families, num_samples, **settings)
             for guide, values in of_guides.items():
                 into = found.setdefault(guide, {name: torch.zeros(len(x), dtype=torch.double) for name in values})
                 for name, value in values.items():
@@ -207,14 +215,13 @@ def _of_one_kind(
     variant: Variant,
     x: Tensor,
     y: Tensor | None,
-    outputs: Mapping[Conditional, Tensor],
+    same: Mapping[Conditional, Local],
     families: Mapping[str, Posterior],
     num_samples: int,
     **settings: Any,
 ) -> dict[str, dict[str, Tensor]]:
     """For each guide the ELBO of each datum with its error, and how the optimisation went."""
     found = {AMORTISED: _evaluated(variant, x, y, num_samples)}
-    same = {part: LocalFamily(part, output) for part, output in outputs.items()}
     for guide in (SAME, *families):
         proposed = same if guide == SAME else _replaced(same, families[guide])
         steps, converged = optimised(variant, x, y, proposed, **settings)
@@ -223,24 +230,20 @@ def _of_one_kind(
     return found
 
 
-def _code_part(same: Mapping[Conditional, LocalFamily]) -> tuple[Conditional, LocalFamily]:
-    """The part of the guide that proposes the code.
-
-    Raises:
-        ConfigurationError: when there is not just one.
-    """
+def _why_no_other(same: Mapping[Conditional, Local]) -> str:
+    """Why another family cannot take the place of the guide's for the code, or nothing."""
     codes = [(part, local) for part, local in same.items() if isinstance(part, Posterior)]
     if len(codes) != 1:
-        raise ConfigurationError(
-            f"the guide proposes codes by {len(codes)} parts, and another family can take the place of one only; "
-            f"leave the others out: families={{}}"
-        )
-    return codes[0]
+        return f"it proposes codes by {len(codes)} parts"
+    part, local = codes[0]
+    return "" if isinstance(local, LocalFamily) else f"{part!r} is computed from a draw of another latent"
 
 
-def _replaced(same: Mapping[Conditional, LocalFamily], family: Posterior) -> dict[Conditional, LocalFamily]:
-    """The optimised families, with another in the place of the code's, which starts with its means and scales."""
-    part, local = _code_part(same)
+def _replaced(same: Mapping[Conditional, Local], family: Posterior) -> dict[Conditional, Local]:
+    """What was optimised, with another family in the place of the code's, which starts with its means and scales."""
+    [part] = [part for part in same if isinstance(part, Posterior)]
+    local = same[part]
+    assert isinstance(local, LocalFamily)
     family = copy.deepcopy(family)  # the user's own stays free
     assert part.shape is not None
     family.connect(MLP([]), (1,), shape=part.shape)  # parameters are each datum's own: the network is never asked

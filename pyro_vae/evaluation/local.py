@@ -6,23 +6,19 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import pyro
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
-from torch.distributions import Distribution
-from torch.func import functional_call, vmap
 
 from pyro_vae.errors import ConfigurationError, NonFiniteLossError
 from pyro_vae.evaluation.elbo import PLATES, batch_terms, repeated
-from pyro_vae.flows import FlowDistribution
+from pyro_vae.evaluation.local_families import Local, LocalFamily, LocalOffset
 from pyro_vae.objectives.elbo import check_reparametrised
 from pyro_vae.objectives.enumeration import enumerated_trace
 from pyro_vae.parts import Conditional
 from pyro_vae.program import sample_sites
 from pyro_vae.variants.base import Variant, evaluating
 
-__all__ = ["LocalFamily", "encoder_outputs", "optimised", "proposing"]
+__all__ = ["local_families", "optimised", "proposing"]
 
 _WINDOW = 50
 """Steps whose ELBOs are averaged before they are compared with those before."""
@@ -32,109 +28,6 @@ _PATIENCE = 2
 
 _FALLS = (0.2, 0.01)
 """What the learning rate is multiplied by then, and the share of it below which the optimum is reached."""
-
-
-class LocalFamily:
-    """A family of distributions with parameters, and weights if it has any, of its own for each datum.
-
-    Args:
-        family: that makes a distribution of parameters.
-        parameters: where they start, (\\*batch, \\*parameter_shape).
-        weights: whether the family's own weights, such as those of a flow, are each datum's own as well; else they
-            stay as they are.
-    """
-
-    def __init__(self, family: Conditional, parameters: Tensor, *, weights: bool = False) -> None:
-        self.family = family
-        self.parameters = parameters.detach().clone().requires_grad_()
-        assert family.shape is not None
-        self.batch = parameters.shape[: parameters.dim() - len(family.parameter_shape(family.shape))]
-        own = dict(family.named_parameters()) if weights else {}
-        self.weights = {
-            f"family.{name}": weight.detach().expand(self.batch.numel(), *weight.shape).clone().requires_grad_()
-            for name, weight in own.items()
-            if not name.startswith("network.")
-        }
-
-    def distribution(self) -> TorchDistribution:
-        """The distribution of all data, with batch shape (\\*batch,)."""
-        if not self.weights:
-            return self.family.distribution(self.parameters)
-        assert self.family.shape is not None
-        return FlowDistribution(_Drawn(self._draw, self.batch, self.batch, torch.Size(self.family.shape)))
-
-    def groups(self, lr: float) -> list[dict[str, Any]]:
-        """All that is to be optimised, with learning rates: networks want smaller steps than parameters do."""
-        groups = [{"params": [self.parameters], "lr": lr}]
-        return [*groups, {"params": list(self.weights.values()), "lr": lr / 10}] if self.weights else groups
-
-    def _draw(self, count: int) -> tuple[Tensor, Tensor]:
-        """``count`` draws for each element of the batch, (M, count, \\*shape), and their log-densities (M, count)."""
-        one = _DrawAndScore(self.family, count)
-
-        def of_one(weights: Mapping[str, Tensor], parameters: Tensor) -> tuple[Tensor, Tensor]:
-            return functional_call(one, dict(weights), (parameters,))
-
-        flat = self.parameters.flatten(0, len(self.batch) - 1)
-        with pyro.validation_enabled(False):  # it looks at values, which vmap cannot
-            if torch.is_grad_enabled():
-                # all data see the same noise: under vmap torch's normal distribution cannot draw different noise
-                return vmap(of_one, randomness="same")(self.weights, flat)
-            each = [of_one({n: w[i] for n, w in self.weights.items()}, flat[i]) for i in range(len(flat))]
-        z, log_q = (torch.stack(values) for values in zip(*each, strict=True))
-        return z, log_q
-
-
-class _DrawAndScore(nn.Module):
-    """Draws of a family and their densities, as a function of its weights."""
-
-    def __init__(self, family: Conditional, count: int) -> None:
-        super().__init__()
-        self.family = family
-        self.count = count
-
-    def forward(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        q: Any = self.family.distribution(parameters)
-        z = q.rsample((self.count,))
-        return z, q.log_prob(z)
-
-
-class _Drawn(Distribution):
-    """What can be drawn together with its density, and is scored at its own draws only.
-
-    Args:
-        draw: gives so many draws for each element of ``base``, flattened, and their log-densities.
-        base: batch shape of different distributions.
-        batch: batch shape, to which it is expanded.
-        event: event shape.
-    """
-
-    has_rsample = True
-    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
-
-    def __init__(
-        self, draw: Callable[[int], tuple[Tensor, Tensor]], base: torch.Size, batch: torch.Size, event: torch.Size
-    ) -> None:
-        self.draw, self.base = draw, base
-        super().__init__(batch, event, validate_args=False)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> _Drawn:
-        return _Drawn(self.draw, self.base, torch.Size(batch_shape), self.event_shape)
-
-    def rsample_and_log_prob(self, sample_shape: Any = ()) -> tuple[Tensor, Tensor]:
-        """Draws and their log-densities; zuko's distributions have the same method."""
-        target = (*sample_shape, *self.batch_shape)
-        base = (1,) * (len(target) - len(self.base)) + tuple(self.base)
-        more = [size if own == 1 else 1 for own, size in zip(base, target, strict=True)]
-        z, log_q = self.draw(torch.Size(more).numel())
-
-        def arranged(values: Tensor, event: torch.Size) -> Tensor:
-            # (M, count) as (*base, *more), the two sizes of each dimension then side by side
-            apart = values.reshape(*base, *more, *event)
-            pairs = [place for dim in range(len(base)) for place in (dim, len(base) + dim)]
-            return apart.permute(*pairs, *range(2 * len(base), apart.dim())).reshape(*target, *event)
-
-        return arranged(z, self.event_shape), arranged(log_q, torch.Size())
 
 
 class _Calls:
@@ -179,51 +72,52 @@ class _Calls:
             yield
 
 
-def encoder_outputs(variant: Variant, x: Tensor, y: Tensor | None) -> dict[Conditional, Tensor]:
-    """What the guide's networks give for data of one kind: the parameters (\\*batch, \\*parameter_shape) of each part.
+def local_families(variant: Variant, x: Tensor, y: Tensor | None) -> dict[Conditional, Local]:
+    """For each part of the guide what can be each datum's own, to begin with as the guide is.
+
+    A part that is computed from data and known labels alone gets a family with parameters of each datum's own; one that
+    is computed from a draw of another latent an offset.
+
+    Args:
+        variant: whose guide proposes.
+        x: checked data (N, \\*shape), of one kind.
+        y: their checked labels.
 
     Raises:
-        ConfigurationError: when a part of the guide depends on a draw of another latent, so that a datum has no one
-            value of its parameters; when nothing is computed; or when draws have no gradient.
+        ConfigurationError: when nothing is computed by a network; or when draws have no gradient.
     """
     calls = _Calls(variant)
-    found: dict[Conditional, Tensor] = {}
+    outputs: dict[Conditional, Tensor] = {}
 
     def kept(part: Conditional) -> Callable[[Tensor], Tensor]:
-        return lambda output: found.setdefault(part, output)
+        return lambda output: outputs.setdefault(part, output)
 
     hooks = {part: (part.network, kept(part)) for part in calls.parts if part.network is not None}
     with torch.no_grad(), evaluating(variant), calls.watched(hooks):
         trace = enumerated_trace(repeated(variant.guide, 2), variant.program_arguments(x, y), PLATES)
-    for part, output in found.items():
-        assert part.shape is not None
-        batch = output.shape[: output.dim() - len(part.parameter_shape(part.shape))]
-        if len(batch) >= PLATES and batch[-PLATES] > 1:
-            raise ConfigurationError(
-                f"{type(variant).__name__}: its guide computes {part!r} from a draw of another latent, so a datum has "
-                f"no parameters of q of its own to optimise; known labels (y) may help, and a guide of several codes "
-                f"cannot be taken apart like this"
-            )
-    if not found:
+    if not outputs:
         raise ConfigurationError(f"{type(variant).__name__}: its guide computes no distribution from data by a network")
     for site in sample_sites(trace):
         if not site["is_observed"]:
             check_reparametrised(site)
-    return found
+    return {part: _of_its_own(part, output) for part, output in outputs.items()}
+
+
+def _of_its_own(part: Conditional, output: Tensor) -> Local:
+    assert part.shape is not None
+    batch = output.shape[: output.dim() - len(part.parameter_shape(part.shape))]
+    if len(batch) >= PLATES and batch[-PLATES] > 1:
+        return LocalOffset(part, output, PLATES)
+    return LocalFamily(part, output)
 
 
 @contextlib.contextmanager
-def proposing(variant: Variant, families: Mapping[Conditional, LocalFamily]) -> Iterator[None]:
-    """A context in which the guide proposes by these families in place of its own parts.
+def proposing(variant: Variant, families: Mapping[Conditional, Local]) -> Iterator[None]:
+    """A context in which the guide proposes with what is each datum's own.
 
-    It must be run on the very data that their parameters are for, in the same order.
+    It must be run on the very data that this is for, in the same order.
     """
-
-    def replaced(local: LocalFamily) -> Callable[[Any], TorchDistribution]:
-        return lambda _: local.distribution()
-
-    hooks = {part: (part, replaced(local)) for part, local in families.items()}
-    with _Calls(variant).watched(hooks):  # type: ignore[arg-type]
+    with _Calls(variant).watched({part: local.hook(part) for part, local in families.items()}):
         yield
 
 
@@ -231,7 +125,7 @@ def optimised(
     variant: Variant,
     x: Tensor,
     y: Tensor | None,
-    families: Mapping[Conditional, LocalFamily],
+    families: Mapping[Conditional, Local],
     *,
     num_particles: int,
     steps: int,

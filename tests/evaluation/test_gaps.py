@@ -7,9 +7,10 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 import pyro_vae as pv
 from pyro_vae import evaluation, likelihoods, networks, posteriors, priors
-from pyro_vae.evaluation.local import LocalFamily, encoder_outputs, proposing
+from pyro_vae.evaluation.local import local_families, proposing
+from pyro_vae.evaluation.local_families import LocalFamily, LocalOffset
 from pyro_vae.randomness import seeded
-from tests import family
+from tests import family, test_truth_hierarchical
 from tests.ppca import PPCA, SIGMA, SIZE, covariance_of
 
 QUICK = {"num_particles": 8, "num_samples": 4000, "steps": 500}
@@ -113,7 +114,43 @@ def test_optimisation_starts_where_the_encoder_is_and_leaves_no_trace():
     assert not ppca.vae.guide.posterior._forward_hooks
 
 
-@pytest.mark.parametrize("name", ["prior_vamp", "posterior_flow", "consistency_constrained", "m2", "conditional"])
+def gaps_of_a_hierarchy(second_gain):
+    """Gaps of a linear-Gaussian hierarchy whose q(z1 | x) is wrong, as is q(z2 | z1) in all but perhaps its slope."""
+    shrunk, widened = 0.8, 1.5
+    torch.manual_seed(0)
+    vae = test_truth_hierarchical.variant(shrunk=shrunk, widened=widened)
+    with torch.no_grad():
+        slope = vae.guide.posteriors[1].network.first.weights[0][: test_truth_hierarchical.TOP]
+        slope *= second_gain / shrunk
+    x = test_truth_hierarchical.data(6)
+    return x, vae, evaluation.amortisation_gap(vae, x, log_likelihood="exact", **QUICK)
+
+
+def test_offsets_find_the_exact_posterior_of_a_hierarchy_where_only_its_slope_is_right():
+    x, vae, found = gaps_of_a_hierarchy(second_gain=1.0)
+    with seeded(0):
+        total = test_truth_hierarchical.MARGINAL.log_prob(x) - evaluation.elbo(vae, x, num_samples=20_000).elbo
+    assert total.mean() > 0.3
+    assert_close(found, "total", total)
+    assert_close(found, "amortisation", total)
+    assert_close(found, "approximation", 0.0)
+
+
+def test_offsets_leave_what_a_wrong_slope_of_a_hierarchy_costs():
+    _, _, found = gaps_of_a_hierarchy(second_gain=0.0)
+    # E_q(z1) KL(q(z2 | z1) || p(z2 | z1)) is quadratic in z1: the best q(z1) is narrower by as much
+    error = -test_truth_hierarchical.GAIN2
+    more = error.T @ torch.linalg.inv(test_truth_hierarchical.EXACT2) @ error
+    cov = test_truth_hierarchical.EXACT1
+    missed = 0.5 * torch.logdet(torch.eye(len(cov), dtype=torch.float64) + cov @ more)
+    assert missed > 0.2
+    assert_close(found, "approximation", missed)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["prior_vamp", "posterior_flow", "consistency_constrained", "m2", "conditional", "hierarchical", "m1m2"],
+)
 def test_the_encoders_own_outputs_propose_as_the_encoder_does(name):
     """Also where the model asks the encoder (a VampPrior), or the guide asks it twice (consistency)."""
     torch.manual_seed(0)
@@ -121,7 +158,7 @@ def test_the_encoders_own_outputs_propose_as_the_encoder_does(name):
     x, y = family.arguments_for(variant, 6)
     y = None if variant.labels == "some" else y
     x, y = variant.batch(x, y)
-    families = {part: LocalFamily(part, output) for part, output in encoder_outputs(variant, x, y).items()}
+    families = local_families(variant, x, y)
     with seeded(3):
         plain = evaluation.elbo(variant, x, y, num_samples=7)
     with seeded(3), proposing(variant, families):
@@ -129,7 +166,9 @@ def test_the_encoders_own_outputs_propose_as_the_encoder_does(name):
     torch.testing.assert_close(proposed.elbo, plain.elbo)
     with torch.no_grad(), seeded(3), proposing(variant, families):
         for local in families.values():
-            local.parameters += 1.0
+            for group in local.groups(1.0):
+                for tensor in group["params"]:
+                    tensor += 1.0
         assert not torch.allclose(evaluation.elbo(variant, x, y, num_samples=7).elbo, plain.elbo)
 
 
@@ -156,8 +195,29 @@ def test_a_flow_of_each_datums_own_is_the_flow():
                 torch.testing.assert_close(log_q[row, :, n], exact, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["m2", "conditional", "structured_output", "prediction_constrained"])
-def test_variants_with_labels(name):
+@pytest.mark.parametrize("name", ["m1m2", "m2_properties"])
+def test_parts_that_are_computed_from_a_draw_have_offsets_of_each_datums_own(name):
+    variant = family.VARIANTS[name]()
+    x, _ = family.arguments_for(variant, 5)
+    x, y = variant.batch(x, None)
+    offsets = {part for part, local in local_families(variant, x, y).items() if isinstance(local, LocalOffset)}
+    guide = variant.guide
+    assert offsets == {guide.posterior, guide.classifier} - ({guide.classifier} if name == "m2_properties" else set())
+
+
+WITH_GAPS = [
+    "m2",
+    "conditional",
+    "structured_output",
+    "prediction_constrained",
+    "hierarchical",
+    "m1m2",
+    "m2_properties",
+]
+
+
+@pytest.mark.parametrize("name", WITH_GAPS)
+def test_variants_with_labels_and_several_latents(name):
     torch.manual_seed(0)
     variant = family.randomised(family.VARIANTS[name]())
     x, y = family.arguments_for(variant, 8)
@@ -173,14 +233,14 @@ def test_variants_with_labels(name):
 
 def test_what_has_no_such_gaps():
     for name, message in {
-        "m1m2": "from a draw of another latent",
-        "m2_properties": "from a draw of another latent",
+        "hierarchical": "proposes codes by 2 parts; give families={}",
+        "m2_properties": "is computed from a draw of another latent; give families={}",
         "discriminative": "has no codes",
     }.items():
         variant = family.VARIANTS[name]()
         x, y = family.arguments_for(variant, 8)
         with pytest.raises(pv.ConfigurationError, match=message):
-            evaluation.amortisation_gap(variant, x, y, num_samples=10)
+            evaluation.amortisation_gap(variant, x, y, families={"flow": posteriors.Flow()}, num_samples=10)
     vae = family.vae()
     x = family.data_for(vae, 3)
     with pytest.raises(pv.DataError, match="have no density"):
