@@ -2,6 +2,7 @@
 
     python benchmarks/mnist_conditional.py classes --threads 1
     python benchmarks/mnist_conditional.py properties --threads 1
+    python benchmarks/mnist_conditional.py properties --threads 1 --epochs 60 --lr 2e-3 --known 20 50 --suffix _long
 
 classes: how many class-conditional samples of a conditional VAE an independent classifier reads as what was asked for.
 properties: ink, thickness and slant of the first 10,000 training images, some of them known: mean absolute error on the
@@ -79,7 +80,7 @@ def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
     codes = unlabelled_vae()
     pv.fit(codes, train.x, epochs=20, **options)  # no property is seen here
     rows = []
-    for percent in (5, 10, 20, 50):
+    for percent in arguments.known:
         known = data.labelled_subset(train, len(train) * percent // 100, seed=arguments.seed)
         torch.manual_seed(arguments.seed)
         vae = pv.SemiSupervisedVAE(
@@ -94,7 +95,7 @@ def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
         # both have as many steps, each with 128 images whose properties are known
         images_seen, number = arguments.epochs * len(train), int(known.labelled.sum())
         # log q(y | x) has no upper bound, and where it is sharp a single image has a large gradient
-        alike: dict[str, Any] = {"lr": 1e-3, "warmup": 100, "clip": 10.0, **options}
+        alike: dict[str, Any] = {"lr": arguments.lr, "warmup": 100, "clip": 10.0, **options}
         pv.fit(vae, known, epochs=round(images_seen / (len(train) - number)), labelled_batch_size=128, **alike)
         torch.manual_seed(arguments.seed)
         network = networks.OnCodes(unlabelled_vae(), networks.MLP([500, 500]))  # the same, from random weights
@@ -119,6 +120,9 @@ def main() -> None:
     options = parser("Asking for what is generated.")
     options.add_argument("parts", nargs="+", choices=["classes", "properties"])
     options.add_argument("--epochs", type=int, default=15)
+    options.add_argument("--lr", type=float, default=1e-3, help="of what predicts properties")
+    options.add_argument("--known", type=int, nargs="+", default=[5, 10, 20, 50], help="%% of properties known")
+    options.add_argument("--suffix", default="", help="of the result's name")
     options.add_argument("--precision", default="bf16", help="of the networks; densities stay in single precision")
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -127,7 +131,7 @@ def main() -> None:
         result = {"classes": classes, "properties": properties}[part](images, arguments)
         print(json.dumps(result))
         again = f"_seed{arguments.seed}" if arguments.seed else ""
-        arguments.out = RESULTS / f"mnist_conditional_{part}{again}.json"
+        arguments.out = RESULTS / f"mnist_conditional_{part}{arguments.suffix}{again}.json"
         record("mnist_conditional", arguments, result)
 
 

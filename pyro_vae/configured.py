@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import sys
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from pyro_vae.errors import ConfigurationError
@@ -81,7 +83,10 @@ def _remembering(init: Any) -> Any:
             for parameter in signature.parameters.values():
                 if parameter.kind is parameter.VAR_KEYWORD:
                     arguments.update(arguments.pop(parameter.name, {}))
-            self.__dict__["_arguments"] = arguments
+            # as they were: the caller's own list may change later
+            self.__dict__["_arguments"] = {
+                name: copy.copy(value) if type(value) in (list, dict) else value for name, value in arguments.items()
+            }
         init(self, *args, **kwargs)
 
     return remembering
@@ -109,7 +114,7 @@ def to_config(value: Any) -> Any:
         return {"class_path": _public_path(type(value)), "init_args": arguments}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor | np.generic):
         return value.tolist()
     if isinstance(value, list | tuple):
         return [to_config(item) for item in value]
@@ -132,14 +137,15 @@ def _distribution_config(value: torch.distributions.Distribution) -> dict[str, A
             "base_distribution": to_config(value.base_dist),
             "reinterpreted_batch_ndims": value.reinterpreted_batch_ndims,
         }
-        return {"class_path": _public_path(torch.distributions.Independent), "init_args": arguments}
+        return {"class_path": "pyro.distributions.Independent", "init_args": arguments}
     constraints: Any = cls.arg_constraints
     parameters = inspect.signature(cls.__init__).parameters
     given = [name for name in vars(value) if name in constraints and name in parameters]
     # of alternatives (probs or logits) one was given, and torch may since have computed the others from it
     alternatives = [name for name in given if parameters[name].default is None]
     arguments = {name: getattr(value, name).tolist() for name in given if name not in alternatives[1:]}
-    if not arguments or not isinstance(constraints, Mapping):
+    needed = {name for name, parameter in parameters.items() if parameter.default is parameter.empty} - {"self"}
+    if not isinstance(constraints, Mapping) or not arguments or not needed <= set(arguments):
         raise ConfigurationError(
             f"{cls.__name__} cannot be written as text, so a part made with it cannot be saved; "
             f"write a short subclass of Prior with numbers as arguments instead"

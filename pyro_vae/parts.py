@@ -238,7 +238,7 @@ class Conditional(Part):
         built = network.build(*inputs, output=wanted)
         _check_network(f"network {network!r} of {self!r}", built, inputs, wanted)
         self.network = built
-        self._prepare = tuple(prepare)
+        self._prepare = (None, *list(prepare)[1:]) if network.prepares else tuple(prepare)
 
     def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
         """The parameters (\\*batch, n, \\*shape) as n tensors (\\*batch, \\*shape)."""

@@ -60,11 +60,14 @@ class RandomAffine(Configured):
         angle, shear = draw(math.radians(self.degrees)), draw(math.radians(self.shear)).tan()
         size = 1 + draw(self.scale)
         cosine, sine = angle.cos() / size, angle.sin() / size
-        # grid_sample measures in half images
+        # affine_grid measures in half images
         right, down = draw(2 * self.translate), draw(2 * self.translate)
+        height, width = x.shape[2:]  # its two directions have units of their own
         rows = [
-            torch.stack([cosine, cosine * shear - sine, right], -1),
-            torch.stack([sine, sine * shear + cosine, down], -1),
+            torch.stack([cosine, (cosine * shear - sine) * height / width, right], -1),
+            torch.stack([sine * width / height, sine * shear + cosine, down], -1),
         ]
         grid = torch.nn.functional.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
-        return torch.nn.functional.grid_sample(x, grid, align_corners=False).clamp(0, 1)
+        moved = torch.nn.functional.grid_sample(x, grid, align_corners=False)
+        # weights of neighbours add up to one but for rounding, and a Bernoulli takes nothing above one
+        return moved.clamp(x.amin().clamp(max=0), x.amax().clamp(min=0))

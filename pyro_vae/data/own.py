@@ -130,7 +130,7 @@ def _parts(
     if "x" in arrays:
         whole = part("")
         classes = whole.y is not None and not whole.y.is_floating_point()
-        return cut_by_fraction(whole, valid, seed, stratified=classes and _can_be_stratified(whole))
+        return cut_by_fraction(whole, valid, seed, stratified=classes)
     if not {"x_train", "x_test"} <= set(arrays):
         raise DataCorrupted(f"{str(path)!r} holds {', '.join(map(repr, arrays)) or 'nothing'}; wanted are {_LAYOUT}")
     pool, test = part("_train"), part("_test")
@@ -139,12 +139,6 @@ def _parts(
     held = num_valid(valid, len(pool) // 10, len(pool))
     train, valid_split, _ = random_cut(pool, held, num_test=0, seed=seed, stratified=False)
     return train, valid_split, test
-
-
-def _can_be_stratified(split: Split) -> bool:
-    """Whether each class has a datum for each part."""
-    assert split.y is not None
-    return bool((split.y.unique(return_counts=True)[1] >= 6).all())
 
 
 def _image_first(x: np.ndarray) -> np.ndarray:

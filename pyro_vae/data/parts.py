@@ -38,13 +38,18 @@ def tail_cut(pool: Split, valid: int | float | None, default: int) -> tuple[Spli
 def random_cut(
     split: Split, valid: int | float | None, *, num_test: int, seed: int, stratified: bool
 ) -> tuple[Split, Split, Split]:
-    """Seeded train, valid and test; valid is as large as test by default. Stratified by the classes in y."""
+    """Seeded train, valid and test; valid is as large as test by default.
+
+    Stratified by the classes in y, except where a class has too few data, or a part too few, for all to be in it.
+    """
     from sklearn.model_selection import train_test_split
 
     def cut(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
         if size == 0:
             return rows, rows[:0]
         y = split.y[rows] if stratified and split.y is not None else None
+        if y is not None and not _can_be_stratified(y, size):
+            y = None
         kept, cut_off = train_test_split(rows.numpy(), test_size=size, random_state=seed, stratify=y)
         return torch.from_numpy(kept), torch.from_numpy(cut_off)
 
@@ -52,6 +57,12 @@ def random_cut(
     pool, test = cut(torch.arange(len(split)), num_test)
     train, held = cut(pool, num_valid(valid, num_test, len(pool)))
     return split[train], split[held], split[test]
+
+
+def _can_be_stratified(y: Tensor, size: int) -> bool:
+    """Whether every class can be in a part of ``size`` data, and in what is left of the data."""
+    counts = y.unique(return_counts=True)[1]
+    return bool((counts >= 6).all()) and len(counts) <= min(size, len(y) - size)
 
 
 def cut_by_fraction(

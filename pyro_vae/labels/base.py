@@ -38,6 +38,9 @@ class Label(Part):
     holds_statistics = False
     """Whether it keeps numbers of a variant's data, so that it cannot serve two."""
 
+    scored: ClassVar[bool] = True
+    """Whether :meth:`score` says anything of predictions."""
+
     infer: ClassVar[dict[str, Any]]
     """How a guide treats a missing y: ``{"enumerate": "parallel"}`` sums over its values, ``{}`` draws it."""
 

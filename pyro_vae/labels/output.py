@@ -24,6 +24,7 @@ class Output(Label):
     """
 
     infer: ClassVar[dict[str, Any]] = {}
+    scored = False
 
     def __init__(self, likelihood: Likelihood) -> None:
         super().__init__()

@@ -42,6 +42,7 @@ class Augmented(Network):
             raise ConfigurationError(f"transform is called with data, such as data.RandomAffine(), got {transform!r}")
         self.network = network
         self.transform = transform
+        self.prepares = network.prepares
 
     def build(self, *inputs: Shape, output: Shape) -> nn.Module:
         return _Augmented(self.network.build(*inputs, output=output), self.transform, inputs[0])

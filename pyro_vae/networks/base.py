@@ -38,6 +38,9 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 class Network(Configured):
     """A specification of a network: no sizes, no weights."""
 
+    prepares = False
+    """Whether it takes its first input as the data are, where others take what the likelihood makes of them."""
+
     def build(self, *inputs: Shape, output: Shape) -> nn.Module:
         """Make the layers for inputs and an output of the given event shapes.
 
@@ -85,21 +88,37 @@ def flat_batch(module: nn.Module, x: Tensor, event_dim: int) -> Tensor:
     return y.reshape(*batch, *y.shape[1:])
 
 
-class _BatchNorm(nn.BatchNorm1d):
+def _by_running_statistics(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """What a batch norm gives for a single value (1, C, ...) of each feature.
+
+    It has no spread (the only datum with a label in a batch, say): the running one stands in.
+    """
+    return nn.functional.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+
+
+class BatchNorm1d(nn.BatchNorm1d):
+    """Batch norm of features (\\*batch, C)."""
+
     def forward(self, x: Tensor) -> Tensor:
         if self.training and x.numel() == self.num_features:
-            # a single datum, such as the only one of a batch with a label, has no spread: the running one stands in
-            return nn.functional.batch_norm(
-                x.reshape(1, -1), self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-            ).reshape(x.shape)
+            return _by_running_statistics(self, x.reshape(1, -1)).reshape(x.shape)
         return flat_batch(super().forward, x, 1)  # type: ignore[arg-type]
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm of images (N, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == self.num_features:
+            return _by_running_statistics(self, x)
+        return super().forward(x)
 
 
 def normalisation(name: str | None, width: int) -> list[nn.Module]:
     """The normalisation layer of that name over the last dimension; none for ``None``."""
     if name is None:
         return []
-    return [_BatchNorm(width) if name == "batch" else nn.LayerNorm(width)]
+    return [BatchNorm1d(width) if name == "batch" else nn.LayerNorm(width)]
 
 
 def affine(inputs: int, outputs: int) -> nn.Linear:

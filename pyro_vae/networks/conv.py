@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import ConfigurationError, check_positive
 from pyro_vae.networks.base import (
     AffineOfAll,
+    BatchNorm2d,
     Network,
     activation,
     affine,
@@ -97,7 +98,7 @@ class Conv(Network):
 
     def stage(self, convolution: nn.Module, channels: int) -> list[nn.Module]:
         """A convolution with its normalisation and activation."""
-        norms = {"batch": nn.BatchNorm2d(channels), "layer": nn.GroupNorm(1, channels)}
+        norms = {"batch": BatchNorm2d(channels), "layer": nn.GroupNorm(1, channels)}
         norm = [norms[self.norm]] if self.norm else []
         return [convolution, *norm, activation(self.activation)]
 

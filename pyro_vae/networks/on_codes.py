@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pyro_vae.errors import ConfigurationError
@@ -44,6 +45,8 @@ class OnCodes(Network):
         (https://jmlr.org/papers/v11/erhan10a.html)
     """
 
+    prepares = True
+
     def __init__(self, vae: Any, network: Network) -> None:
         posterior = getattr(getattr(vae, "guide", None), "posterior", None)
         if getattr(posterior, "network", None) is None or getattr(vae, "decodes_label", False):
@@ -68,13 +71,17 @@ class _OnCodes(nn.Module):
     def __init__(self, vae: Any, network: nn.Module) -> None:
         super().__init__()
         posterior = vae.guide.posterior
-        self.encoder = copy.deepcopy(posterior.network).to("cpu").requires_grad_(True)
+        encoder = copy.deepcopy(posterior.network).requires_grad_(True)
+        self.encoder = encoder.to("cpu", torch.get_default_dtype())  # the VAE may be on a GPU since it was trained
         self.network = network
         # in a list: what makes a distribution of the encoder's output is the VAE's, and its weights are no part of this
         self._posterior = [posterior]
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
-        return self.network(self._posterior[0].distribution(self.encoder(first)).mean, *others)
+        posterior = self._posterior[0]
+        [prepare] = posterior._prepare or (None,)
+        prepared = first if prepare is None else prepare(first)
+        return self.network(posterior.distribution(self.encoder(prepared)).mean, *others)
 
     def scale_output(self, factor: float) -> None:
         """Make what the input contributes to the output smaller or larger."""

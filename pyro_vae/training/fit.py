@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable
 from typing import Any
@@ -141,9 +142,9 @@ def fit(
         batch_size=check_positive("batch_size", batch_size),
         lr=_learning_rate(lr, lr_schedule, epochs),
         optimizer=optimizer,
-        clip=clip,
+        clip=None if clip is None else float(clip),
         transform=transform,
-        seed=seed,
+        seed=operator.index(seed) % 2**63,  # of NumPy's integers and of torch.initial_seed() too
         precision=check_choice("precision", precision, ["float32", "bf16"]),
         compile=as_compile(compile),
         patience=None if patience is None else check_positive("patience", patience),
@@ -174,7 +175,7 @@ def _labelled_batch_size(size: int | str | None) -> int | str | None:
 
 
 def _splits(data: Any, valid: Any, seed: int) -> tuple[Split | Streamed, Split | Streamed | None]:
-    if valid is None and hasattr(data, "train") and hasattr(data, "valid"):
+    if valid is None and hasattr(data, "train") and hasattr(data, "valid") and len(data.valid):
         valid = data.valid
     try:
         train = _of_any_form(data)

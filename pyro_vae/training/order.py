@@ -123,7 +123,7 @@ class Order:
 
     def chosen(self, epoch: int) -> Iterator[Tensor]:
         """Which data this process has in each batch of an epoch, counted from 1: indices (B,)."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
         shuffled = permutation(self._number, generator)
         repeated = self._endless(generator)
         size, larger = divmod(self._number, len(self))

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import functools
 import json
+import logging
 import math
 import os
 import sys
@@ -35,7 +36,7 @@ from pyro_vae.training.optimiser import JointOptim
 from pyro_vae.training.processes import Processes
 from pyro_vae.training.registration import unregistered
 from pyro_vae.training.settings import Settings
-from pyro_vae.training.sources import share_of, source_of
+from pyro_vae.training.sources import Held, share_of, source_of
 from pyro_vae.training.tensorboard import TensorBoard
 from pyro_vae.variants.base import Variant
 
@@ -68,7 +69,7 @@ class Run:
         self.optim = JointOptim(variant.parameters(), settings.optimizer, lr=settings.lr(0.0), clip=settings.clip)
         self.svi = SVI(variant.model, variant.guide, self.optim, loss=self._loss, loss_and_grads=self._loss_and_grads)
         self.engine = Engine(self._step)
-        self.engine.logger.disabled = True  # an error speaks for itself
+        self.engine.logger = _silent()  # an error speaks for itself
         self.writer = TensorBoard(self.folder) if self.folder and settings.tensorboard and processes.first else None
 
     # -- one step
@@ -97,8 +98,7 @@ class Run:
         x, y = batch
         now = (engine.state.iteration - 1) / len(self.batches)
         self.variant.anneal(now, self.settings.epochs)
-        rise = min(1.0, engine.state.iteration / self.warmup) if self.warmup else 1.0
-        self.optim.set_lr(rise * self.settings.lr(now))
+        self.optim.set_lr(self._learning_rate())
         self.optim.batch = len(x)
         with self.precision:
             loss = self.svi.step(*self.variant.program_arguments(x, y))
@@ -113,6 +113,12 @@ class Run:
             # the first batch was checked in full; from here on the checks would be most of the work
             self.unchecked.enter_context(pyro.validation_enabled(False))
         return loss
+
+    def _learning_rate(self) -> float:
+        """Of the step that is taken, or was taken last."""
+        iteration = self.engine.state.iteration
+        rise = min(1.0, iteration / self.warmup) if self.warmup else 1.0
+        return rise * self.settings.lr((iteration - 1) / len(self.batches))
 
     # -- the whole run
 
@@ -133,12 +139,14 @@ class Run:
             self.precision = torch.autocast(
                 variant.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
             )
+            if isinstance(self.data, Held):
+                variant.check_finish(self.data.y)
             if not (self.saved or variant.initialised):
                 variant.initialise(*self.data.sample())
             self.processes.broadcast(variant.state_dict())
             self._attach()
-            variant.train()
             start = self._restore() if self.saved else 0
+            variant.train()
             self.objective = compiled(
                 variant.objective, settings.compile, self.batches, settings.epochs, begun=start > 0
             )
@@ -158,12 +166,7 @@ class Run:
                 variant.anneal(float("inf"))
                 if self.writer is not None:
                     self.writer.close()
-            if settings.patience is not None and self.best is not None:
-                variant.load_state_dict(self.best)
-            if variant.finishes:
-                self.data.finish()
-                self.processes.broadcast(variant.state_dict())
-                self._keep_finished()
+            self._finish()
             self.processes.gather(None)  # the files are there when any process goes on
         return self.history
 
@@ -222,7 +225,7 @@ class Run:
         self.stopper: EarlyStopping | None = None
         if self.settings.patience is not None:
             self.stopper = EarlyStopping(self.settings.patience, lambda _: self._score(), engine)
-            self.stopper.logger.disabled = True
+            self.stopper.logger = _silent()
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.stopper)
         if self.folder is not None:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
@@ -269,7 +272,7 @@ class Run:
             "reconstruction": reconstruction,
             "kl": kl,
             "beta": self.variant.beta.over(self.settings.epochs)(epoch - 1 / len(self.batches)),
-            "lr": self.settings.lr(epoch - 1 / len(self.batches)),
+            "lr": self._learning_rate(),
             **averages,
         }
         if self.valid is not None:
@@ -298,12 +301,30 @@ class Run:
     def _score(self) -> float:
         return self._sign(self.history[self._scored()][-1])
 
-    def _keep_finished(self) -> None:
-        """Write what came after the last epoch, such as M1's classifier, to the files that others load."""
-        if self.folder is not None and self.processes.first:
-            content = read_torch(self.folder / "last.pt") | self.variant.to_content()
-            write_torch(self.folder / "last.pt", content)
-            self.variant.save(self.folder / "best.pt")
+    def _finish(self) -> None:
+        """Go back to the best weights, if that was asked for, and do what comes after the last epoch.
+
+        That, such as M1's classifier, is done for each file's own weights too.
+        """
+        variant = self.variant
+        kept = variant.state_dict()
+        if self.settings.patience is not None and self.best is not None:
+            kept = self.best
+        if variant.finishes and self.folder is not None and self.processes.first:
+            kept = copy.deepcopy(kept)
+            for path in (self.folder / "last.pt", self.folder / "best.pt"):
+                content = read_torch(path)
+                variant.load_state_dict(content["weights"])
+                self._finish_variant()
+                write_torch(path, content | variant.to_content())
+        variant.load_state_dict(kept)
+        if variant.finishes:
+            self._finish_variant()
+            self.processes.broadcast(variant.state_dict())
+
+    def _finish_variant(self) -> None:
+        with seeded(self.settings.seed, self.variant.device):  # the same for the same weights
+            self.data.finish()
 
     # -- stopping and continuing
 
@@ -313,9 +334,16 @@ class Run:
         assert saved is not None
         if saved["data"] != self._fingerprint:
             raise CheckpointError("the run to be resumed was started with other training data")
-        if saved["validated"] != (self.valid is not None):
+        if (saved["validated"] is None) != (self.valid is None):
             raise CheckpointError(
                 "the run to be resumed and this one must both have validation data (valid=), or neither"
+            )
+        if saved["validated"] != self._validated:
+            raise CheckpointError("the run to be resumed was started with other validation data")
+        epoch = int(saved["epoch"])
+        if epoch > self.settings.epochs:
+            raise CheckpointError(
+                f"the run to be resumed has done {epoch} epochs already, more than epochs={self.settings.epochs}"
             )
         self.variant.load_state_dict(saved["weights"])
         self.optim.torch_optimiser.load_state_dict(saved["optimiser"])
@@ -324,11 +352,6 @@ class Run:
             self.stopper.load_state_dict(saved["stopper"])
         if self.folder is not None and (self.folder / "best.pt").exists():
             self.best = read_torch(self.folder / "best.pt")["weights"]
-        epoch = int(saved["epoch"])
-        if epoch > self.settings.epochs:
-            raise CheckpointError(
-                f"the run to be resumed has done {epoch} epochs already, more than epochs={self.settings.epochs}"
-            )
         self.engine.load_state_dict(
             {"epoch": epoch, "epoch_length": len(self.batches), "max_epochs": self.settings.epochs}
         )
@@ -339,6 +362,10 @@ class Run:
     @functools.cached_property
     def _fingerprint(self) -> str:
         return self.data.fingerprint
+
+    @functools.cached_property
+    def _validated(self) -> str | None:
+        return None if self.valid is None else self.valid.fingerprint
 
     def _write(self) -> None:
         assert self.folder is not None
@@ -351,7 +378,7 @@ class Run:
                 **self.variant.to_content(),
                 "training": self.settings.as_text(),
                 "data": self._fingerprint,
-                "validated": self.valid is not None,
+                "validated": self._validated,
                 "optimiser": self.optim.torch_optimiser.state_dict(),
                 "epoch": self.engine.state.epoch,
                 "history": json.dumps(self.history),
@@ -362,3 +389,8 @@ class Run:
         self.history.to_csv(self.folder / "history.csv")
         if self.writer is not None:
             self.writer.write(self.history, self.engine.state.epoch)
+
+
+def _silent() -> logging.Logger:
+    """A logger that nobody else has, and that says nothing."""
+    return logging.Logger("pyro_vae.training", logging.CRITICAL + 1)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_vae.configured import Configured
 from pyro_vae.objectives.schedules import Schedule
 
 __all__ = ["Settings"]
@@ -43,7 +44,11 @@ class Settings:
         return json.dumps({name: getattr(self, name) for name in same} | named)
 
 
-def _name(function: Callable[..., Any] | None) -> str | None:
-    if isinstance(function, functools.partial):
-        return f"{_name(function.func)}({function.args}, {function.keywords})"
-    return function if function is None else getattr(function, "__qualname__", type(function).__name__)
+def _name(value: Any) -> Any:
+    """What a function, or an argument of one, is called in every process."""
+    if isinstance(value, functools.partial):
+        named = {name: _name(argument) for name, argument in value.keywords.items()}
+        return f"{_name(value.func)}({tuple(map(_name, value.args))}, {named})"
+    if isinstance(value, Configured):
+        return repr(value)
+    return getattr(value, "__qualname__", type(value).__name__) if callable(value) else value

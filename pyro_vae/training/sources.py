@@ -92,7 +92,7 @@ class Held(Source):
         if transform is not None:
             x, y = x.to(variant.device, variant.dtype), None if y is None else y.to(variant.device)
         try:
-            seen = variant.batch(*self.seen(x, y))
+            seen = variant.batch(*self._seen(x, y))
         except DataError as error:
             raise DataError(f"{what}: {error}") from None
         if transform is None or what != "data":
@@ -100,6 +100,7 @@ class Held(Source):
         else:
             # the labels as they were checked, except where the transform is of them too
             self.x, self.y = x, y if variant.transforms_labels else seen[1]
+        self._digest = _digest(x, y) if transform is not None and what != "data" else None
         self.shape = tuple(self.x.shape[1:])
         self.known = None if self.y is None else labelled(self.y)
         self.unlabelled = self.y is None
@@ -108,7 +109,13 @@ class Held(Source):
         return Batches(self.x, self.y, size, seed, self.seen, labelled_size, share)
 
     def sample(self) -> Batch:
-        return self.seen(self.x, self.y)
+        return self._seen(self.x, self.y)
+
+    def _seen(self, x: Tensor, y: Tensor | None) -> Batch:
+        """All data as the variant sees them; a transform may write into what it is given."""
+        if self.transform is not None:
+            x, y = x.clone(), None if y is None else y.clone()
+        return self.seen(x, y)
 
     def chunks(self, share: tuple[int, int]) -> Iterator[Batch]:
         x, y = share_of((self.x, self.y), share)
@@ -116,14 +123,11 @@ class Held(Source):
             yield x, y
 
     def finish(self) -> None:
-        self.variant.finish(*self.seen(self.x, self.y))
+        self.variant.finish(*self._seen(self.x, self.y))
 
     @property
     def fingerprint(self) -> str:
-        digest = hashlib.blake2b(self.x.cpu().numpy().tobytes(), digest_size=16)
-        if self.y is not None:
-            digest.update(self.y.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return self._digest or _digest(self.x, self.y)
 
 
 class Read(Source):
@@ -181,6 +185,13 @@ class Read(Source):
     @property
     def fingerprint(self) -> str:
         return repr(self.stream)
+
+
+def _digest(x: Tensor, y: Tensor | None) -> str:
+    digest = hashlib.blake2b(x.cpu().numpy().tobytes(), digest_size=16)
+    if y is not None:
+        digest.update(y.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def share_of(batch: Batch, share: tuple[int, int]) -> Batch:

@@ -281,7 +281,7 @@ class Variant(Inputs):
         Raises:
             DataError: when the data do not fit.
         """
-        if not self.predicts:
+        if not self.predicts or (self.label is not None and not self.label.scored):
             return {}
         if (known := self.with_known_labels(x, y)) is None:
             return {}
@@ -312,6 +312,13 @@ class Variant(Inputs):
 
     def finish(self, x: Tensor, y: Tensor | None) -> None:
         """What is left to do after the last epoch of ``fit``, such as a second stage; by default nothing."""
+
+    def check_finish(self, y: Tensor | None) -> None:
+        """Check, before training, that labels ``y`` are such as :meth:`finish` needs; by default nothing.
+
+        Raises:
+            DataError: when they are not.
+        """
 
     def unfinish(self) -> None:
         """Undo :meth:`finish`, because training goes on; by default nothing."""

@@ -109,7 +109,10 @@ class Inputs(Stored):
             DataError: wrong type, shape, dtype, NaN, or values outside the likelihood's support.
         """
         if isinstance(x, np.ndarray):
-            x = torch.from_numpy(x)
+            try:
+                x = as_numbers(x, "x")
+            except TypeError as error:
+                raise DataError(str(error)) from error
         if hasattr(x, "train") and hasattr(x, "test"):
             raise DataError("x: this is a whole data set; give one of its splits: .train, .valid or .test")
         if not isinstance(x, Tensor):

@@ -92,9 +92,8 @@ class M1(VAE):
         self.known_labels = y[known]
         self._fitted = None
 
-    def initialise(self, x: Tensor, y: Tensor | None = None) -> None:
+    def check_finish(self, y: Tensor | None) -> None:
         self._known(y)  # now, not after all the epochs
-        super().initialise(x, y)
 
     def _known(self, y: Tensor | None) -> Tensor:
         """Which labels are known, (N,).

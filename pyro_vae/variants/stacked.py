@@ -83,6 +83,8 @@ class M1M2(Variant):
         )
         # together, because the encoder prepares its input as the likelihood says
         likelihood, bottom = copy.deepcopy((m1.likelihood, m1.guide.posterior))  # type: ignore[union-attr]
+        for part in (likelihood, bottom):  # m1 may be on a GPU since it was trained; this variant is not yet
+            part.to("cpu", torch.get_default_dtype())
         middle = likelihoods.Normal(m1.latent_size, scale="predicted")
         codes = check_part("m1", bottom, m1.code_shape, torch.zeros(2, *likelihood.shape))
         if not isinstance(support_of(codes), type(constraints.real)):

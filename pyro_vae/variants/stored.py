@@ -73,12 +73,20 @@ class Stored(Configured, PyroModule):
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
         twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        twin._rename()
+        return twin
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._rename()
+
+    def _rename(self) -> None:
+        """Become a root of its own."""
         context = type(self._pyro_context)()
-        for module in twin.modules():
+        for module in self.modules():
             if isinstance(module, PyroModule):
                 module._pyro_context = context
-        twin._pyro_set_supermodule(self._new_name(), context)
-        return twin
+        self._pyro_set_supermodule(self._new_name(), context)
 
 
 def load(path: str | os.PathLike[str]) -> Variant:

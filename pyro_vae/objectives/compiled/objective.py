@@ -65,12 +65,12 @@ class Compiled(Configured, PyroELBO):
     evaluation mode, and whatever numbers, names and switches the modules hold as attributes.  Batches of another size
     get a second graph, which then serves any size.  After 8 graphs further ones run as ever, with a warning.
 
-    **Not seen** are numbers that the programs read from elsewhere, such as a global variable: they stay what they
-    were.  Give them as arguments, or keep them as attributes or (where they change often) as buffers of the module.
-    Numbers among the arguments are part of the graph too; give as a tensor what changes in each step.
+    **Not seen** are numbers that the programs read from elsewhere, such as a global variable or a list: they stay what
+    they were.  Give them as arguments, or keep them as attributes or (where they change often) as buffers of the
+    module.  Numbers among the arguments are part of the graph too; give as a tensor what changes in each step.
 
-    Where a program decides by values what to do next, or assigns tensors to attributes, it runs as ever, with one
-    warning that says where.  Machine code needs a compiler, on a CPU one for C++; without one the operations of the
+    Where a program decides by values what to do next, or changes attributes, it runs as ever, with one warning that
+    says where.  Machine code needs a compiler, on a CPU one for C++; without one the operations of the
     graph run one by one, also after one warning.
 
     Args:

@@ -54,6 +54,7 @@ class Surroundings:
         )
         self._settings = list(self._getters(lambda value: isinstance(value, bool | int | float | str)))
         self._nothings = [(get, held, get(held)) for get, held in self._getters(lambda value: value is None)]
+        self._sizes = [(vars(each), len(vars(each))) for each in self.modules]
 
     def _getters(self, of: Callable[[Any], bool]) -> Iterator[tuple[Callable[[Any], Any], dict[str, Any]]]:
         """Functions that give the attributes of some kind, and the dicts to apply them to."""
@@ -73,9 +74,11 @@ class Surroundings:
         return tuple([get(settings) for get, settings in self._settings])
 
     def same_structure(self) -> bool:
-        """Whether no module was replaced, taken out or added, and what was ``None`` still is."""
-        return all(tuple(now.values()) == then for now, then in self._children) and all(
-            get(held) == nothing for get, held, nothing in self._nothings
+        """Whether modules are the same and have the same attributes, and what was ``None`` still is."""
+        return (
+            all(tuple(now.values()) == then for now, then in self._children)
+            and all(get(held) == nothing for get, held, nothing in self._nothings)
+            and all(len(held) == size for held, size in self._sizes)
         )
 
     # -- what it is given anew at each step
@@ -135,7 +138,8 @@ class Surroundings:
 
         Raises:
             NotReadyError: at its end, when programs made parameters, which are gone again.
-            RuntimeError: at its end, for tensors assigned to attributes: with a graph that would happen but once.
+            RuntimeError: at its end, for tensors assigned to attributes, and for numbers, names and switches that were
+                changed: with a graph that would happen but once.
         """
         store = pyro.get_param_store()
         known = set(store._params)
@@ -157,17 +161,20 @@ class Surroundings:
                     buffer.detach().copy_(value)
             for now, then in zip(held, before, strict=True):
                 for name, value in now.items():
-                    if isinstance(value, Tensor) and then.get(name) is not value and name not in self._results:
-                        changed = name
+                    if then.get(name) is value or name in self._results:
+                        continue
+                    if isinstance(value, Tensor):
+                        changed = name, "given a new tensor"
+                    elif isinstance(value, bool | int | float | str) and name in then and then[name] != value:
+                        changed = name, f"changed from {then[name]!r} to {value!r}"
                 if len(now) != len(then) or any(now.get(name) is not value for name, value in then.items()):
                     now.clear()
                     now.update(then)
         if made:
             raise NotReadyError(f"parameters {made} have no values yet")
         if changed is not None:
-            raise RuntimeError(
-                f"the attribute {changed!r} is given a new tensor; change a buffer in place: self.{changed}.copy_(...)"
-            )
+            name, how = changed
+            raise RuntimeError(f"the attribute {name!r} is {how}; change a buffer in place: self.{name}.copy_(...)")
 
 
 def _owner(each: Any) -> Any:
