@@ -301,10 +301,14 @@ def labels(name: str) -> str:
 
 
 def properties() -> str:
-    names = [f"mnist_conditional_properties{again}" for again in ("", "_seed1", "_seed2")]
-    runs = [read(name)["rows"] for name in names if exists(name)]  # of one seed each
-    header = [f"properties of MNIST digits: {', '.join(runs[0][0]['properties'])}"]
-    header += [f"{row['percent']} % known" for row in runs[0]]
+    stem = "mnist_conditional_properties"
+    seeds = [read(name) for name in (stem, f"{stem}_seed1", f"{stem}_seed2") if exists(name)]
+    longer = [read(name) for name in [f"{stem}_long"] if exists(name)]
+    header = [f"properties of MNIST digits: {', '.join(seeds[0]['rows'][0]['properties'])}"]
+    rows_of_seeds = [[result["rows"] for result in results] for results in (seeds, longer) if results]
+    columns = [rows for results in rows_of_seeds for rows in zip(*results, strict=True)]
+    epochs = [result["epochs"] for result in [seeds[0], *longer] for _ in result["rows"]]
+    header += [f"{rows[0]['percent']} % known, {n} epochs" for rows, n in zip(columns, epochs, strict=True)]
     table_rows = []
     for key, words in (
         ("vae_error", "mean absolute error, semi-supervised VAE"),
@@ -312,12 +316,10 @@ def properties() -> str:
         ("asked_and_measured", "correlation of asked for and measured"),
         ("reconstructed", "correlation of test images and their reconstructions"),
     ):
-        cells = []
-        for rows in zip(*runs, strict=True):
-            values = zip(*(row[key] for row in rows), strict=True)
-            digits = 2 if "error" in key else 3
-            cells.append(", ".join(f"{sum(of_seeds) / len(runs):.{digits}f}" for of_seeds in values))
-        table_rows.append([words, *cells])
+        digits = 2 if "error" in key else 3
+        cells = [zip(*(row[key] for row in rows), strict=True) for rows in columns]
+        means = [[sum(of_seeds) / len(of_seeds) for of_seeds in cell] for cell in cells]
+        table_rows.append([words, *(", ".join(f"{mean:.{digits}f}" for mean in cell) for cell in means)])
     return table(header, table_rows)
 
 

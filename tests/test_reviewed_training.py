@@ -1,4 +1,4 @@
-"""Bugs of training, data and files that a second review found, each with the test that would have caught it."""
+"""Bugs of training, data and files that a review found, each with the test that would have caught it."""
 
 import functools
 import logging

@@ -11,11 +11,11 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from pyro_vae.errors import DataError, check_positive
+from pyro_vae.errors import ConfigurationError, DataError, check_positive
 from pyro_vae.evaluation.coordinates import latent_dims
 from pyro_vae.evaluation.tables import shortened
 from pyro_vae.randomness import seeded
-from pyro_vae.variants.base import Variant, drawing, evaluating
+from pyro_vae.variants.base import Variant
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -110,7 +110,8 @@ def active_units(
     """
     import xarray as xr
 
-    check_positive("num_samples", num_samples)
+    if check_positive("num_samples", num_samples) < 2:
+        raise ConfigurationError("num_samples must be at least 2: one draw says nothing about the error of a mean")
     x, y = variant.batch(x, y)
     with torch.no_grad(), seeded(seed, variant.device):
         variance = variance_of_means([mean_and_noise(q, num_samples) for _, q in encodings(variant, x, y, batch_size)])
@@ -154,10 +155,7 @@ def prior_draws(variant: Variant, n: int) -> Tensor:
     Raises:
         ConfigurationError: when there is no p(z), or it cannot be drawn from.
     """
-    with torch.no_grad(), evaluating(variant), drawing():
-        prior = variant.code_prior()
-        # in pieces: a mixture draws from every component before it chooses one
-        return torch.cat([prior.sample((min(4000, n - start),)) for start in range(0, n, 4000)])
+    return variant.draw_codes(n)
 
 
 def check_code_density(variant: Variant, what: str) -> None:

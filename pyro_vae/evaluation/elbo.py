@@ -11,7 +11,7 @@ import torch
 from pyro.distributions import Unit
 from torch import Tensor
 
-from pyro_vae.errors import check_positive
+from pyro_vae.errors import ConfigurationError, check_positive
 from pyro_vae.objectives.enumeration import enumerated_traces, expectation, joint_probability, log_density
 from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds
 from pyro_vae.objectives.kl import kl_per_dimension as _kl_per_dimension
@@ -257,9 +257,12 @@ def kl_per_dimension(
         batch_size: data evaluated at once.
 
     Raises:
+        ConfigurationError: for a site that is no latent.
         DataError: when the data do not fit.
     """
     name = variant.code if site is None else site
+    if name not in (variant.code, *variant.latents) and not (name == "y" and variant.label is not None):
+        raise ConfigurationError(f"site {name!r} is no latent of {type(variant).__name__}; those are {variant.latents}")
     batch_size = _batch_size(variant, batch_size)
     x, y = variant.batch(x, y)
     total: Any = 0.0

@@ -10,7 +10,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from pyro_vae.errors import DataError, check_positive
+from pyro_vae.errors import ConfigurationError, DataError, check_positive
 from pyro_vae.evaluation.codes import check_code_density, encodings
 from pyro_vae.evaluation.tables import aligned
 from pyro_vae.objectives.kl import kl_exact
@@ -132,6 +132,11 @@ def mutual_information(
     check_positive("num_samples", num_samples)
     check_positive("chunk", chunk)
     check_code_density(variant, "the mutual information")
+    if variant.estimates_code_prior:
+        raise ConfigurationError(
+            f"{type(variant).__name__}: the rate wants the density of {variant.code} by itself, and that depends on "
+            f"other latents; p({variant.code}) has no closed form"
+        )
     x, y = variant.batch(x, y)
     if len(x) < 2:
         raise DataError("x: the mutual information of codes and data wants at least two data, got one")

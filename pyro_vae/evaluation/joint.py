@@ -94,6 +94,11 @@ class LogJoint:
     # -- densities
 
     def __call__(self, latents: Mapping[str, Tensor]) -> Tensor:
+        """log p(x, z), (K, N).
+
+        Raises:
+            DataError: when the latents are not those of the model, or have other shapes.
+        """
         return self.with_prior(latents)[1]
 
     def with_prior(self, latents: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -188,7 +193,20 @@ class LogJoint:
 
     # -- running programs
 
+    def _check(self, latents: Mapping[str, Tensor]) -> None:
+        if set(latents) != set(self.latents):
+            raise DataError(
+                f"latents: wanted values of {', '.join(self.latents) or 'nothing'}, got {', '.join(latents) or 'none'}"
+            )
+        draws = _draws(latents)
+        for name, values in latents.items():
+            wanted = (draws, self.n, *self.latents[name].shape)
+            if tuple(values.shape) != wanted:
+                raise DataError(f"latents: {name} has shape {tuple(values.shape)}, wanted {wanted}: (K, N, *event)")
+
     def _trace(self, program: Any, latents: Mapping[str, Tensor]) -> Any:
+        self._check(latents)
+
         def infer(site: Any) -> Any:
             return {"enumerate": "parallel" if site["name"] in self.listed else None}
 

@@ -87,6 +87,9 @@ class Normal(Label):
     def initialise_from(self, y: Tensor) -> None:
         """Mean and covariance of the known labels.
 
+        Of few labels N the correlations of P properties are taken to be weaker than they look, by the share
+        P / N - 1/2, at most all and at least a ten thousandth.
+
         Raises:
             DataError: when there are too few of them, or a property is the same for all.
         """
@@ -94,10 +97,10 @@ class Normal(Label):
         if len(y) < 2:
             raise DataError(f"y: mean and covariance of the properties need at least 2 labelled data, got {len(y)}")
         spread = y.std(0)
-        if (flat := (spread <= 1e-6 * y.abs().amax(0)).nonzero().flatten()).numel():
+        if (flat := (spread <= 8 * torch.finfo(y.dtype).eps * y.abs().amax(0)).nonzero().flatten()).numel():
             raise DataError(
                 f"y: property {int(flat[0])} is {y[0, flat[0]].item():g} for all {len(y)} labelled data (zero "
-                f"variance); there is nothing to learn about it: leave it out"
+                f"variance, to the precision of {y.dtype}); there is nothing to learn about it: leave it out"
             )
         correlation = torch.corrcoef(y.T).reshape(self.size, self.size)
         # few labels, or properties that follow from each other, give no positive definite matrix

@@ -54,7 +54,8 @@ class Output(Label):
         self.likelihood.initialise(y)
 
     def example(self, n: int) -> Tensor:
-        fallback = torch.zeros(n, *self.shape)
+        like = next(self.parameters())
+        fallback = torch.zeros(n, *self.shape, dtype=like.dtype, device=like.device)
         for value in (fallback, fallback + 0.5, fallback + 1.0, fallback.long()):
             try:
                 self.likelihood.check(value)

@@ -108,7 +108,20 @@ class _ContinuousBernoulli(dist.ContinuousBernoulli):
         v = torch.where(positive, value, 1 - value)
         m = torch.log(v + (1 - v) * torch.exp(-a)) / a
         series = value + self.logits * value * (1 - value) / 2
-        return torch.where(small, series, torch.where(positive, 1 + m, -m))
+        return torch.where(small, series, torch.where(positive, 1 + m, -m)).clamp(0, 1)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        x = value.clamp(0, 1)
+        a, positive, small = self._split_logits()
+        # of a positive logit, and of a negative one from the other end
+        v = torch.where(positive, 1 - x, x)
+        tail = torch.expm1(-a * v) / torch.expm1(-a)
+        series = x + self.logits * x * (x - 1) / 2
+        return torch.where(small, series, torch.where(positive, 1 - tail, tail))
+
+    def entropy(self) -> Tensor:
+        # -E log p(x) = -log C - t E x + log(1 + e^t)
+        return torch.nn.functional.softplus(self.logits) - self.logits * self.mean - self._cont_bern_log_norm()
 
     def _cont_bern_log_norm(self) -> Tensor:
         # log C = log(2 atanh(1 - 2 l) / (1 - 2 l)) = log((t / 2) / tanh(t / 2)) + log 2 for a logit t

@@ -71,9 +71,10 @@ class Categorical(Likelihood):
         return _Levels(logits=logits, validate_args=False).to_event(len(self.shape))
 
     def as_input(self, x: Tensor) -> Tensor:
-        return (
-            x.to(torch.get_default_dtype()) / (self.levels - 1) if not x.is_floating_point() else x / (self.levels - 1)
-        )
+        if not x.is_floating_point():
+            weights = next(self.parameters(), None)
+            x = x.to(torch.get_default_dtype() if weights is None else weights.dtype)
+        return x / (self.levels - 1)
 
     def check_dtype(self, x: Tensor) -> None:
         """Whole numbers may come as integers or as floating point numbers."""

@@ -9,6 +9,7 @@ import torch
 from pyro.infer.util import is_validation_enabled
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from torch.distributions import constraints
 
 from pyro_vae.errors import ConfigurationError
 from pyro_vae.objectives.enumeration import enumerated_traces, log_density
@@ -28,8 +29,8 @@ class _Detached(Messenger):
             msg["value"] = msg["value"].detach()
 
 
-_separate: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Models whose data were found to be independent given their draws."""
+_separate: weakref.WeakKeyDictionary[Any, set[bool]] = weakref.WeakKeyDictionary()
+"""Models whose data were found to be independent given their draws, and whether they were being trained then."""
 
 
 def detached_traces(
@@ -52,7 +53,8 @@ def detached_traces(
     """
     plates = objective.max_plate_nesting
     checks = is_validation_enabled()
-    checks_data = checks and separate and model not in _separate
+    mode = getattr(getattr(model, "__self__", model), "training", False)
+    checks_data = checks and separate and mode not in _separate.get(model, ())
     repeat = random_state(guide, arguments) if checks_data else None
     many = objective._vectorized_num_particles(model), objective._vectorized_num_particles(guide)
     with _Detached():  # outermost: the trace is to see what the program goes on with
@@ -63,8 +65,13 @@ def detached_traces(
             again = enumerated_traces(*many, arguments, plates)
         for trace, other in zip(traces, again, strict=True):
             _check_separate(trace, other)
-        _separate.add(model)
+        if all(_of_several_data(site) for site in drawn(traces[1])):  # else there was nothing to compare
+            _separate.setdefault(model, set()).add(mode)
     return traces
+
+
+def _of_several_data(site: Any) -> bool:
+    return site["value"].shape[-1 - site["fn"].event_dim] > 1
 
 
 def check_draws(guide_trace: Any) -> None:
@@ -83,10 +90,20 @@ def check_draws(guide_trace: Any) -> None:
 
 
 def _with_another_draw(site: Any) -> Tensor:
-    """The values of a site with those of the first datum in place of the last one's."""
+    """The values of a site with others in place of the last datum's."""
     values = site["value"].detach().clone()
     place = values.dim() - 1 - site["fn"].event_dim
-    values.select(place, -1).copy_(values.select(place, 0))
+    last = values.select(place, -1)
+    support: Any = support_of(site["fn"])
+    # opposite bits, the next class, or a number further on: what another datum drew may be the same
+    if support is constraints.boolean:
+        last.copy_(1 - last)
+    elif support is constraints.one_hot:
+        last.copy_(last.roll(1, -1))
+    elif support is constraints.real:
+        last.add_(1)
+    else:
+        last.copy_(values.select(place, 0))
     return values
 
 

@@ -138,6 +138,8 @@ class ELBO(Configured, TraceEnum_ELBO):
                 account.latent(guide_trace.nodes[name], *self._kl(site, guide_trace, account, model_trace))
         for site in sample_sites(guide_trace):
             if not (site["name"] in model_trace.nodes or isinstance(site["fn"], Unit)):  # auxiliary sites
+                if self.reparametrised and not site["is_observed"]:
+                    check_reparametrised(site)
                 plain = account.summed(log_density(site), site)
                 account.latent(site, plain, plain)
         return account
@@ -146,11 +148,11 @@ class ELBO(Configured, TraceEnum_ELBO):
         """KL of one latent site summed over the batch, and what the objective charges for it."""
         guide_site = guide_trace.nodes[site["name"]]
         q, p = guide_site["fn"], site["fn"]
-        enumerated = is_enumerated(guide_site)
         if self.reparametrised:
             check_reparametrised(guide_site)
         holds = kl_holds(site["name"], model_trace, guide_trace)
-        free_bits = 0.0 if enumerated else self.free_bits
+        is_label = is_enumerated(guide_site) and not q.event_shape
+        free_bits = 0.0 if is_label else self.free_bits
         if free_bits and self.groups != 1:
             dimensions = kl_per_dimension(q, p) if holds else None
             if dimensions is None:

@@ -32,8 +32,8 @@ class Renyi(ELBO):
     """E_q[log((1/K) sum_k w_k^(1 - alpha)) / (1 - alpha)] with w_k = p(x, z_k) / q(z_k | x), z_k ~ q(z | x).
 
     Of each datum: K draws of its latents are weighed against each other, never data against data.  A lower bound on
-    log p(x) for any alpha >= 0; ``alpha=0`` is :class:`IWAE`, ``alpha=1`` the ELBO, and the smaller alpha and the
-    larger K, the higher the bound.  A negative alpha may exceed log p(x).
+    log p(x) for any alpha >= 0; ``alpha=0`` is :class:`IWAE`, ``alpha=1`` the ELBO.  The smaller alpha, the higher the
+    bound, and for alpha < 1 the larger K too (for alpha > 1 it falls with K).  A negative alpha may exceed log p(x).
 
     **Gradients.**  That of the model's parameters is the bound's own.  For those of the guide there are
 
@@ -137,6 +137,9 @@ class Renyi(ELBO):
         if self.alpha == 1:  # the limit
             return log_w.mean(0)
         power = 1 - self.alpha
+        if abs(power) < 1e-3:  # log(1 + ...) of what is small, not the difference of what is nearly equal
+            mean = log_w.mean(0)
+            return mean + torch.log1p(torch.expm1(power * (log_w - mean)).mean(0)) / power
         return ((power * log_w).logsumexp(0) - math.log(self.num_particles)) / power
 
     def _ratios(self, log_w: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 from pyro_vae.configured import Configured
 from pyro_vae.errors import ConfigurationError, check_positive
@@ -197,8 +198,8 @@ def as_schedule(value: float | Schedule, what: str) -> Schedule:
     """
     if isinstance(value, Schedule):
         schedule = value
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        schedule = Constant(value)
+    elif isinstance(value, numbers.Real) and not isinstance(value, bool):  # NumPy's too
+        schedule = Constant(float(value))
     else:
         raise ConfigurationError(f"{what} must be a number or a schedule (objectives.Linear(...)), got {value!r}")
     for moment in (0.0, float("inf")):

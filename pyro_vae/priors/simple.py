@@ -111,6 +111,7 @@ class Fixed(Prior):
                 f"Fixed wants a distribution over all real numbers, since q(z | x) proposes any; {distribution} is not"
             )
         super().__init__(event[0] if event else size)  # type: ignore[arg-type]
+        distribution = _moved(distribution, lambda tensor: tensor.to(torch.get_default_dtype()))  # NumPy's are doubles
         self.distribution: Any = distribution if event else distribution.expand([self.size]).to_event(1)
         base = getattr(distribution, "base_dist", distribution)
         self._family = type(base).__name__

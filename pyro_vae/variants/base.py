@@ -227,6 +227,22 @@ class Variant(Inputs):
         self.check_code()
         return self.model.prior()  # type: ignore[union-attr, operator]
 
+    estimates_code_prior = False
+    """Whether :meth:`code_prior` is no p(z) but an estimate of it, because z depends on other latents."""
+
+    def draw_codes(self, n: int) -> Tensor:
+        """Independent draws from p(z), (n, \\*code_shape).
+
+        Raises:
+            ConfigurationError: when there is no p(z), or it cannot be drawn from.
+        """
+        with torch.no_grad(), evaluating(self), drawing():
+            if self.estimates_code_prior:
+                return self.simulate(size=n).nodes[self.code]["value"]
+            prior = self.code_prior()
+            # in pieces: a mixture draws from every component before it chooses one
+            return torch.cat([prior.sample((min(4000, n - start),)) for start in range(0, n, 4000)])
+
     def check_code(self) -> None:
         """Check that data have codes at all.
 

@@ -112,6 +112,11 @@ class HierarchicalVAE(Variant):
         """Event shape of z1."""
         return self.model.priors[0].shape  # type: ignore[union-attr, index, return-value]
 
+    @property
+    def estimates_code_prior(self) -> bool:  # type: ignore[override]
+        """Of more than one layer."""
+        return len(self.model.priors) > 1  # type: ignore[arg-type, union-attr]
+
     def code_prior(self, num_samples: int = 200) -> TorchDistribution:
         """p(z1) = E p(z1 | z2) over p(z2), as the mixture of p(z1 | z2) for some draws of z2.
 

@@ -58,6 +58,7 @@ class M1M2(Variant):
 
     labels = "some"
     code = "z1"
+    estimates_code_prior = True
     letters: ClassVar[Mapping[str, str]] = {"prediction": r"\alpha"}
 
     def __init__(

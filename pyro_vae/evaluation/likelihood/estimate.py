@@ -94,10 +94,10 @@ def log_mean(log_sum: Tensor, log_squares: Tensor, num_samples: int) -> tuple[Te
     Example:
         >>> log_w = torch.tensor([[1.0, 3.0], [3.0, 3.0]]).log()
         >>> log_mean(log_w.logsumexp(0), (2 * log_w).logsumexp(0), 2)
-        (tensor([0.6931, 1.0986]), tensor([0.3536, 0.0000]))
+        (tensor([0.6931, 1.0986]), tensor([0.5000, 0.0000]))
     """
-    # variance of the mean over its square: sum w^2 / (sum w)^2 - 1 / K
-    relative = (log_squares - 2 * log_sum).exp() - 1 / num_samples
+    # variance of the mean over its square: sum w^2 / (sum w)^2 - 1 / K, with K - 1 in place of one K
+    relative = ((log_squares - 2 * log_sum).exp() - 1 / num_samples) * num_samples / max(1, num_samples - 1)
     unknown = torch.full_like(relative, math.nan)  # one draw says nothing about its spread
     return log_sum - math.log(num_samples), relative.clamp(min=0).sqrt() if num_samples > 1 else unknown
 
