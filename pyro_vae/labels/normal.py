@@ -100,7 +100,7 @@ class Normal(Label):
         if (flat := (spread <= 8 * torch.finfo(y.dtype).eps * y.abs().amax(0)).nonzero().flatten()).numel():
             raise DataError(
                 f"y: property {int(flat[0])} is {y[0, flat[0]].item():g} for all {len(y)} labelled data (zero "
-                f"variance, to the precision of {y.dtype}); there is nothing to learn about it: leave it out"
+                f"variance); there is nothing to learn about it: leave it out"
             )
         correlation = torch.corrcoef(y.T).reshape(self.size, self.size)
         # few labels, or properties that follow from each other, give no positive definite matrix
