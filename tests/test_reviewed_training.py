@@ -75,6 +75,21 @@ def test_a_pickled_copy_is_a_variant_of_its_own():
         assert not family.same_weights(before, family.weights(twin))
 
 
+def test_a_variant_that_cannot_be_written_is_refused_before_it_is_trained(tmp_path):
+    calls = []
+
+    def moved(x):
+        calls.append(x)
+        return x
+
+    network = networks.Augmented(networks.MLP([8]), moved)
+    variant = pv.Discriminative(labels.Categorical(3), 5, network)
+    calls.clear()
+    with pytest.raises(pv.ConfigurationError, match="cannot be written as text"):
+        pv.fit(variant, (X, Y), epochs=1, folder=tmp_path)
+    assert not calls
+
+
 # -- training
 
 

@@ -63,6 +63,8 @@ class Run:
         self.objective: Any = variant.objective
         self.settings = settings
         self.folder: Path | None = None if folder is None else make_folder(folder)
+        if self.folder is not None:
+            json.dumps(variant.config)  # now, not after an epoch: not every function can be written
         self.history = History()
         self.best: dict[str, Any] | None = None
         self.saved = checkpoint_to_resume(self.folder, resume, variant, settings.as_text())
