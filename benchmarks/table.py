@@ -305,9 +305,8 @@ def properties() -> str:
     seeds = [read(name) for name in (stem, f"{stem}_seed1", f"{stem}_seed2") if exists(name)]
     longer = [read(name) for name in [f"{stem}_long"] if exists(name)]
     header = [f"properties of MNIST digits: {', '.join(seeds[0]['rows'][0]['properties'])}"]
-    rows_of_seeds = [[result["rows"] for result in results] for results in (seeds, longer) if results]
-    columns = [rows for results in rows_of_seeds for rows in zip(*results, strict=True)]
-    epochs = [result["epochs"] for result in [seeds[0], *longer] for _ in result["rows"]]
+    columns = [rows for runs in (seeds, longer) for rows in zip(*(run["rows"] for run in runs), strict=True)]
+    epochs = [run["epochs"] for run in [seeds[0], *longer] for _ in run["rows"]]
     header += [f"{rows[0]['percent']} % known, {n} epochs" for rows, n in zip(columns, epochs, strict=True)]
     table_rows = []
     for key, words in (

@@ -240,6 +240,11 @@ class Conditional(Part):
         self.network = built
         self._prepare = (None, *list(prepare)[1:]) if network.prepares else tuple(prepare)
 
+    def prepared(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What the network sees of the inputs."""
+        pairs = itertools.zip_longest(inputs, self._prepare)
+        return tuple([x if prepare is None else prepare(x) for x, prepare in pairs])
+
     def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
         """The parameters (\\*batch, n, \\*shape) as n tensors (\\*batch, \\*shape)."""
         assert self.shape is not None
@@ -266,8 +271,7 @@ class Conditional(Part):
             raise ConfigurationError(
                 f"{self!r} has no network yet: give it to a variant, or call its connect(network, *input_shapes)"
             )
-        prepared = (x if prepare is None else prepare(x) for x, prepare in itertools.zip_longest(inputs, self._prepare))
-        parameters = self.network(*prepared)
+        parameters = self.network(*self.prepared(*inputs))
         if parameters.dtype in (torch.bfloat16, torch.float16):
             # densities are computed in full precision even where autocast ran the network in half
             parameters = parameters.float()

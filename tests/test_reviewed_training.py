@@ -193,23 +193,23 @@ def test_convolutions_with_batch_norm_take_a_batch_with_one_label():
     assert math.isfinite(history["elbo"][0])
 
 
-def test_on_codes_sees_what_the_encoder_was_trained_on():
+@pytest.mark.parametrize("use", ["discriminative", "augmented", "m2"])
+def test_on_codes_sees_what_the_encoder_was_trained_on(use):
     x = torch.randint(256, (7, 5), generator=torch.Generator().manual_seed(0))
     encoder = pv.VAE(priors.StandardNormal(2), likelihoods.Categorical(5, 256), encoder=networks.MLP([8]))
-    for specification in (networks.OnCodes(encoder, networks.MLP([])), "augmented", "m2"):
-        on_codes = networks.OnCodes(encoder, networks.MLP([]))
-        if specification == "m2":
-            other = pv.M2(3, priors.StandardNormal(2), likelihoods.Categorical(5, 256), classifier=on_codes)
-            part = other.guide.classifier
-        else:
-            network = networks.Augmented(on_codes, torch.clone) if specification == "augmented" else specification
-            other = pv.Discriminative(labels.Categorical(3), 5, network)
-            part = other.model.predictor
-        inner = part.network.network if specification == "augmented" else part.network
-        seen = []
-        inner.network.register_forward_pre_hook(lambda _, inputs, into=seen: into.append(inputs[0]))
-        other.predict(x if specification == "m2" else x.float())
-        torch.testing.assert_close(seen[0], encoder.encode(x).mean)
+    on_codes = networks.OnCodes(encoder, networks.MLP([]))
+    if use == "m2":
+        other = pv.M2(3, priors.StandardNormal(2), likelihoods.Categorical(5, 256), classifier=on_codes)
+        network = other.guide.classifier.network
+    else:
+        augmented = use == "augmented"
+        specification = networks.Augmented(on_codes, torch.clone) if augmented else on_codes
+        other = pv.Discriminative(labels.Categorical(3), 5, specification)
+        network = other.model.predictor.network.network if augmented else other.model.predictor.network
+    seen = []
+    network.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    other.predict(x if use == "m2" else x.float())
+    torch.testing.assert_close(seen[0], encoder.encode(x).mean)
 
 
 def test_a_transform_may_write_into_its_batch():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import check_positive
-from pyro_vae.evaluation.codes import encodings, mean_and_noise, prior_draws, variance_of_means
+from pyro_vae.evaluation.codes import encodings, mean_and_noise, variance_of_means
 from pyro_vae.evaluation.coordinates import latent_dims
 from pyro_vae.evaluation.discrepancy import Discrepancy, maximum_mean_discrepancy
 from pyro_vae.evaluation.tables import shortened
@@ -125,7 +125,7 @@ def aggregate_posterior(
         for _, q in encodings(variant, x[chosen], None if y is None else y[chosen], batch_size):
             drawn.append(q.sample())
             parts.append(mean_and_noise(q, _FOR_MEANS))
-        draws = [each.flatten(1).double() for each in (torch.cat(drawn), prior_draws(variant, num_samples))]
+        draws = [each.flatten(1).double() for each in (torch.cat(drawn), variant.draw_codes(num_samples))]
         discrepancy = maximum_mean_discrepancy(*draws, bandwidths=bandwidths, permutations=permutations)
     return AggregatePosterior(_dataset(variant, [z.cpu() for z in draws], variance_of_means(parts).cpu()), discrepancy)
 

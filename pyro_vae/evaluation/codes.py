@@ -11,7 +11,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from pyro_vae.errors import ConfigurationError, DataError, check_positive
+from pyro_vae.errors import DataError, check_count, check_positive
 from pyro_vae.evaluation.coordinates import latent_dims
 from pyro_vae.evaluation.tables import shortened
 from pyro_vae.randomness import seeded
@@ -26,7 +26,6 @@ __all__ = [
     "check_code_density",
     "encodings",
     "mean_and_noise",
-    "prior_draws",
     "variance_of_means",
 ]
 
@@ -110,8 +109,7 @@ def active_units(
     """
     import xarray as xr
 
-    if check_positive("num_samples", num_samples) < 2:
-        raise ConfigurationError("num_samples must be at least 2: one draw says nothing about the error of a mean")
+    check_count("num_samples", num_samples, 2)  # one draw says nothing about the error of a mean
     x, y = variant.batch(x, y)
     with torch.no_grad(), seeded(seed, variant.device):
         variance = variance_of_means([mean_and_noise(q, num_samples) for _, q in encodings(variant, x, y, batch_size)])
@@ -147,15 +145,6 @@ def variance_of_means(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Var_x(E[z_d | x]), (D,), from what :func:`mean_and_noise` gave for batches of data."""
     means, noise = (torch.cat(of_all).double() for of_all in zip(*parts, strict=True))
     return means.var(0, correction=0) - noise.mean(0)
-
-
-def prior_draws(variant: Variant, n: int) -> Tensor:
-    """Draws from p(z), (n, \\*code).
-
-    Raises:
-        ConfigurationError: when there is no p(z), or it cannot be drawn from.
-    """
-    return variant.draw_codes(n)
 
 
 def check_code_density(variant: Variant, what: str) -> None:

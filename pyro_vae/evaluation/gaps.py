@@ -16,7 +16,7 @@ from pyro_vae.evaluation.elbo import alike, elbo
 from pyro_vae.evaluation.likelihood import Method, check_density
 from pyro_vae.evaluation.likelihood import log_likelihood as estimate
 from pyro_vae.evaluation.local import local_families, optimised, proposing
-from pyro_vae.evaluation.local_families import Local, LocalFamily
+from pyro_vae.evaluation.of_each_datum import Local, LocalFamily
 from pyro_vae.evaluation.tables import aligned
 from pyro_vae.networks import MLP
 from pyro_vae.parts import Conditional

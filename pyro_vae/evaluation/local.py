@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import ConfigurationError, NonFiniteLossError
 from pyro_vae.evaluation.elbo import PLATES, batch_terms, repeated
-from pyro_vae.evaluation.local_families import Local, LocalFamily, LocalOffset
+from pyro_vae.evaluation.of_each_datum import Local, LocalFamily, LocalOffset
 from pyro_vae.objectives.elbo import check_reparametrised
 from pyro_vae.objectives.enumeration import enumerated_trace
 from pyro_vae.parts import Conditional

@@ -70,9 +70,6 @@ class Output(Label):
     def estimate(self, prediction: TorchDistribution) -> Tensor:
         return prediction.mean
 
-    def score(self, prediction: TorchDistribution, y: Tensor) -> dict[str, float]:
-        return {}
-
     def words(self) -> str:
         return self.likelihood.words()
 

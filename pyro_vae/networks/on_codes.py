@@ -79,9 +79,8 @@ class _OnCodes(nn.Module):
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
         posterior = self._posterior[0]
-        [prepare] = posterior._prepare or (None,)
-        prepared = first if prepare is None else prepare(first)
-        return self.network(posterior.distribution(self.encoder(prepared)).mean, *others)
+        codes = posterior.distribution(self.encoder(*posterior.prepared(first)))
+        return self.network(codes.mean, *others)
 
     def scale_output(self, factor: float) -> None:
         """Make what the input contributes to the output smaller or larger."""

@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.distributions import Independent
 
 from pyro_vae.errors import ConfigurationError, DataError
-from pyro_vae.evaluation import codes as evaluation_codes
 from pyro_vae.randomness import seeded
 from pyro_vae.variants.base import Variant, evaluating, point_estimate, representative
 
@@ -221,7 +220,7 @@ def prior_draws(variant: Variant, n: int = _DRAWS) -> Tensor:
         ConfigurationError: when the prior cannot be drawn from.
     """
     with quietly(variant):
-        return evaluation_codes.prior_draws(variant, n)
+        return variant.draw_codes(n)
 
 
 def prior_log_density(variant: Variant, z: Tensor) -> Tensor | None:

@@ -23,9 +23,13 @@ def checkpoint_to_resume(folder: Path | None, resume: bool, variant: Variant, se
         settings: what else must be the same, as JSON text.
 
     Raises:
+        ConfigurationError: when the variant cannot be written as text.
         CheckpointError: when there is a run but the user did not ask for it, or it is another one.
     """
-    if folder is None or not (folder / "last.pt").exists():
+    if folder is None:
+        return None
+    config = json.loads(json.dumps(variant.config))  # before an epoch is trained: not every function can be written
+    if not (folder / "last.pt").exists():
         return None
     path = folder / "last.pt"
     if not resume:
@@ -35,7 +39,7 @@ def checkpoint_to_resume(folder: Path | None, resume: bool, variant: Variant, se
     saved = read_torch(path)
     if "training" not in saved:
         raise CheckpointError(f"{str(path)!r} holds a variant but no run that could be resumed")
-    if json.loads(saved["config"]) != json.loads(json.dumps(variant.config)):
+    if json.loads(saved["config"]) != config:
         raise CheckpointError(
             f"{str(path)!r} is a run of another variant; give fit the variant that it was started with: "
             f"{saved['config']}"

@@ -36,7 +36,7 @@ from pyro_vae.training.optimiser import JointOptim
 from pyro_vae.training.processes import Processes
 from pyro_vae.training.registration import unregistered
 from pyro_vae.training.settings import Settings
-from pyro_vae.training.sources import Held, share_of, source_of
+from pyro_vae.training.sources import share_of, source_of
 from pyro_vae.training.tensorboard import TensorBoard
 from pyro_vae.variants.base import Variant
 
@@ -63,8 +63,6 @@ class Run:
         self.objective: Any = variant.objective
         self.settings = settings
         self.folder: Path | None = None if folder is None else make_folder(folder)
-        if self.folder is not None:
-            json.dumps(variant.config)  # now, not after an epoch: not every function can be written
         self.history = History()
         self.best: dict[str, Any] | None = None
         self.saved = checkpoint_to_resume(self.folder, resume, variant, settings.as_text())
@@ -141,8 +139,6 @@ class Run:
             self.precision = torch.autocast(
                 variant.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
             )
-            if isinstance(self.data, Held):
-                variant.check_finish(self.data.y)
             if not (self.saved or variant.initialised):
                 variant.initialise(*self.data.sample())
             self.processes.broadcast(variant.state_dict())
@@ -309,20 +305,20 @@ class Run:
         That, such as M1's classifier, is done for each file's own weights too.
         """
         variant = self.variant
-        kept = variant.state_dict()
         if self.settings.patience is not None and self.best is not None:
-            kept = self.best
-        if variant.finishes and self.folder is not None and self.processes.first:
-            kept = copy.deepcopy(kept)
+            variant.load_state_dict(self.best)
+        if not variant.finishes:
+            return
+        if self.folder is not None and self.processes.first:
+            kept = copy.deepcopy(variant.state_dict())
             for path in (self.folder / "last.pt", self.folder / "best.pt"):
                 content = read_torch(path)
                 variant.load_state_dict(content["weights"])
                 self._finish_variant()
                 write_torch(path, content | variant.to_content())
-        variant.load_state_dict(kept)
-        if variant.finishes:
-            self._finish_variant()
-            self.processes.broadcast(variant.state_dict())
+            variant.load_state_dict(kept)
+        self._finish_variant()
+        self.processes.broadcast(variant.state_dict())
 
     def _finish_variant(self) -> None:
         with seeded(self.settings.seed, self.variant.device):  # the same for the same weights

@@ -100,7 +100,11 @@ class Held(Source):
         else:
             # the labels as they were checked, except where the transform is of them too
             self.x, self.y = x, y if variant.transforms_labels else seen[1]
-        self._digest = _digest(x, y) if transform is not None and what != "data" else None
+        if what == "data":
+            variant.check_finish(self.y)
+            self._given: Batch = self.x, self.y
+        else:  # what does not hang on the draws of the transform
+            self._given = seen if transform is None else (x, y)
         self.shape = tuple(self.x.shape[1:])
         self.known = None if self.y is None else labelled(self.y)
         self.unlabelled = self.y is None
@@ -127,7 +131,11 @@ class Held(Source):
 
     @property
     def fingerprint(self) -> str:
-        return self._digest or _digest(self.x, self.y)
+        x, y = self._given
+        digest = hashlib.blake2b(x.cpu().numpy().tobytes(), digest_size=16)
+        if y is not None:
+            digest.update(y.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
 
 class Read(Source):
@@ -185,13 +193,6 @@ class Read(Source):
     @property
     def fingerprint(self) -> str:
         return repr(self.stream)
-
-
-def _digest(x: Tensor, y: Tensor | None) -> str:
-    digest = hashlib.blake2b(x.cpu().numpy().tobytes(), digest_size=16)
-    if y is not None:
-        digest.update(y.cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def share_of(batch: Batch, share: tuple[int, int]) -> Batch:

@@ -236,9 +236,9 @@ class Variant(Inputs):
         Raises:
             ConfigurationError: when there is no p(z), or it cannot be drawn from.
         """
+        if self.estimates_code_prior:
+            return self.simulate(size=n).nodes[self.code]["value"]
         with torch.no_grad(), evaluating(self), drawing():
-            if self.estimates_code_prior:
-                return self.simulate(size=n).nodes[self.code]["value"]
             prior = self.code_prior()
             # in pieces: a mixture draws from every component before it chooses one
             return torch.cat([prior.sample((min(4000, n - start),)) for start in range(0, n, 4000)])

@@ -8,7 +8,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 import pyro_vae as pv
 from pyro_vae import evaluation, likelihoods, networks, posteriors, priors
 from pyro_vae.evaluation.local import local_families, proposing
-from pyro_vae.evaluation.local_families import LocalFamily, LocalOffset
+from pyro_vae.evaluation.of_each_datum import LocalFamily, LocalOffset
 from pyro_vae.randomness import seeded
 from tests import family, test_truth_hierarchical
 from tests.ppca import PPCA, SIGMA, SIZE, covariance_of
