@@ -74,7 +74,7 @@ def run(name: str, images: data.Dataset, arguments: Any, draw: int) -> dict[str,
         "labelled_batch_size": 100,
         "lr": 3e-3,
         "epochs": arguments.epochs,
-        "precision": "bf16",  # half the time; the densities stay in single precision
+        "precision": arguments.precision,
     }
     if variant.labels == "all":  # the labelled images alone: as many steps as the others take
         train = train[train.labelled]
@@ -100,6 +100,8 @@ def main() -> None:
     options.add_argument("--labels", type=int, default=100)
     options.add_argument("--epochs", type=int, default=12)
     options.add_argument("--draws", type=int, default=1, help="draws of the labels, each with other weights")
+    options.add_argument("--precision", default="bf16", help="of the networks; densities stay in single precision")
+    options.add_argument("--suffix", default="", help="of the result's name")
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     images = data.load("mnist")
@@ -115,7 +117,7 @@ def main() -> None:
             "runs": runs,
         }
         print(f"{name}: {json.dumps(result)}")
-        arguments.out = RESULTS / f"mnist_m2_{name}_{arguments.labels}.json"
+        arguments.out = RESULTS / f"mnist_m2_{name}_{arguments.labels}{arguments.suffix}.json"
         record(name, arguments, result)
 
 

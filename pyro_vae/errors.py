@@ -30,7 +30,7 @@ class DataError(ValueError):
 
 
 class CheckpointError(RuntimeError):
-    """A file is no checkpoint, is damaged, or belongs to something else."""
+    """A file cannot be written, is no checkpoint, is damaged, or belongs to something else."""
 
 
 class NonFiniteLossError(FloatingPointError):

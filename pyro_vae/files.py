@@ -1,10 +1,12 @@
-"""Files that hold weights: written whole or not at all, read without running code from them."""
+"""Files that are written whole or not at all; those that hold weights are read without running code from them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 
 from pyro_vae.errors import CheckpointError
 
-__all__ = ["make_folder", "read_torch", "write_torch"]
+__all__ = ["make_folder", "read_torch", "tidy", "write_text", "write_torch", "written_whole"]
 
 FORMAT = "pyro-vae 1"
 
@@ -35,27 +37,55 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def write_torch(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
-    """Write ``content`` (tensors, numbers, text) so that the file is either the old one or the new, whole.
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A context that gives another name to write to; the file takes its place when the context ends without an error.
+
+    So ``path`` is either the old file or the new one, whole, also for who reads it meanwhile or is killed.
 
     Raises:
         CheckpointError: when the file cannot be written.
     """
-    path = Path(path)
     make_folder(path.parent)
     # not tempfile's, whose files nobody but their owner may read
     name = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with name.open("wb") as file:
-            torch.save({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
+        yield name
         os.replace(name, path)
     except BaseException as error:
-        name.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            name.unlink(missing_ok=True)
         if isinstance(error, OSError | RuntimeError):  # torch's writer reports a full disk as a RuntimeError
             raise CheckpointError(f"cannot write {str(path)!r} ({error}); what was there before is intact") from error
         raise
+
+
+def tidy(path: Path) -> None:
+    """Remove what processes that were killed while they wrote ``path`` have left beside it."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write text as UTF-8, whole.
+
+    Raises:
+        CheckpointError: when the file cannot be written.
+    """
+    with written_whole(Path(path)) as name:
+        name.write_text(text, encoding="utf-8")
+
+
+def write_torch(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    """Write ``content`` (tensors, numbers, text), whole.
+
+    Raises:
+        CheckpointError: when the file cannot be written.
+    """
+    with written_whole(Path(path)) as name, name.open("wb") as file:
+        torch.save({"format": FORMAT, **content}, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_torch(path: str | os.PathLike[str]) -> dict[str, Any]:

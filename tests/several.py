@@ -9,7 +9,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae import labels, likelihoods, networks, objectives, posteriors, priors
-from pyro_vae.training import run as training_run
+from pyro_vae.training import kept
 
 N, D = 23, 3
 SETTINGS = {"batch_size": 5, "lr": 1e-2, "lr_schedule": "constant", "device": "cpu", "progress": False}
@@ -91,10 +91,10 @@ def together(folder, rank):
     found = {name: trained(name) for name in CASES}
 
     written = []
-    write = training_run.write_torch
-    training_run.write_torch = lambda path, content: (written.append(str(path)), write(path, content))
+    write = kept.write_torch
+    kept.write_torch = lambda path, content: (written.append(str(path)), write(path, content))
     found["resumed"] = trained("autoencoder", epochs=4, folder=folder / "of one", resume=True)
-    training_run.write_torch = write
+    kept.write_torch = write
     found["written"] = written
 
     torch.manual_seed(rank)  # even from other weights all begin with those of the first

@@ -338,3 +338,67 @@ def test_arrays_of_any_layout_are_data(array):
 def test_arrays_of_words_are_none():
     with pytest.raises(pv.DataError, match="x must hold numbers"):
         vae().encode(np.array([["a"] * 5]))
+
+
+# -- files and settings of a run
+
+
+def test_another_learning_rate_is_another_run(tmp_path):
+    pv.fit(vae(), X, epochs=1, folder=tmp_path, lr=1)
+    with pytest.raises(pv.CheckpointError, match=r"lr='1\.0 \* cosine' \(now '1\.0 \* constant'\)"):
+        pv.fit(vae(), X, epochs=2, folder=tmp_path, lr=1.0, lr_schedule="constant", resume=True)
+    with pytest.raises(pv.CheckpointError, match="lr="):
+        pv.fit(vae(), X, epochs=2, folder=tmp_path, lr=objectives.Linear(1.0, 0.0), resume=True)
+    assert pv.fit(vae(), X, epochs=2, folder=tmp_path, lr=1.0, resume=True).epochs == 2
+
+
+def test_a_misspelt_monitor_is_noticed_before_an_epoch_is_trained(tmp_path):
+    steps = []
+
+    def counted(x):
+        steps.append(len(x))
+        return x
+
+    with pytest.raises(pv.ConfigurationError, match=r"monitor='valid_elb' is not measured.* valid_elbo"):
+        pv.fit(vae(), X, valid=X[:5], transform=counted, epochs=1, batch_size=5, monitor="valid_elb", folder=tmp_path)
+    assert steps.count(5) <= 3  # of twelve: validation data, one batch, and perhaps the next
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_monitored_does_not_change_the_run():
+    torch.manual_seed(0)
+    first, second = (pv.M2(3, priors.StandardNormal(2), likelihoods.Normal(5)) for _ in range(2))
+    second.load_state_dict(first.state_dict())
+    for variant, monitor in ((first, None), (second, "valid_accuracy")):
+        pv.fit(variant, (X, Y), valid=(X[:9], Y[:9]), epochs=2, batch_size=20, monitor=monitor)
+    assert family.same_weights(family.weights(first), family.weights(second))
+    pv.fit(second, (X, Y), epochs=1, monitor="prediction")  # a factor
+
+
+def test_what_killed_runs_left_is_removed(tmp_path):
+    for name in (".last.pt.123.tmp", ".best.pt.7.tmp", ".history.csv.8.tmp", "mine.tmp"):
+        (tmp_path / name).write_text("half")
+    pv.fit(vae(), X, epochs=1, folder=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"last.pt", "best.pt", "history.csv", "mine.tmp"}
+
+
+def test_the_table_of_the_history_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "history.csv"
+    history = pv.fit(vae(), X, epochs=1)
+    history.to_csv(path)
+    before = path.read_text()
+    monkeypatch.setattr("csv.DictWriter.writerows", lambda self, rows: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(pv.CheckpointError, match=r"disk full.*what was there before is intact"):
+        history.to_csv(path)
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_validation_data_are_measured_in_pieces():
+    variant = pv.M2(3, priors.StandardNormal(2), likelihoods.Normal(5))
+    x, y = X.repeat(40, 1), Y.repeat(40)
+    sizes = []
+    variant.guide.classifier.register_forward_hook(lambda module, given, out: sizes.append(len(given[0])))
+    history = pv.fit(variant, (X, Y), valid=(x, y), epochs=1)
+    assert max(sizes) <= 1_000
+    assert history["valid_accuracy"][0] == pytest.approx(variant.score(x, y)["accuracy"], abs=1e-6)

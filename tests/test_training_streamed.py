@@ -284,7 +284,34 @@ def test_what_needs_all_data_at_once_is_refused():
     with pytest.raises(pv.ConfigurationError, match="looks at all data at once"):
         pv.fit(VARIANTS["m1"](), data.Streamed((x, y)), epochs=1)
     with pytest.raises(pv.ConfigurationError, match="labelled_batch_size"):
-        pv.fit(with_labels(pv.M2), data.Streamed((x, y)), epochs=1, labelled_batch_size=3)
+        pv.fit(with_labels(pv.M2), data.Streamed(TensorDataset(x, y)), epochs=1, labelled_batch_size=3)
+
+
+@pytest.mark.parametrize("size", ["auto", 3])
+def test_few_labels_beside_data_on_disk(size, tmp_path):
+    """The labels of arrays are known without the data: batches hold as many as those of data in memory."""
+    torch.manual_seed(0)
+    variant = with_labels(pv.M2)
+    twin = copy.deepcopy(variant)
+    x, y = data_for(variant, 90), torch.full((90,), -1)
+    y[[10, 50, 71, 89]] = torch.tensor([0, 1, 2, 1])
+    stream = data.Streamed((on_disk(x.numpy(), tmp_path / "x"), y.numpy()))
+    settings = SETTINGS | {"labelled_batch_size": size, "seed": 1}
+    pv.fit(variant, stream, **settings)
+    pv.fit(twin, (x, y), **settings)
+    assert same_weights(weights(variant), weights(twin))
+
+
+def test_the_few_labels_of_many_data_are_found(monkeypatch, tmp_path):
+    monkeypatch.setattr(sources, "SAMPLE", 10)
+    variant = with_labels(pv.M2)
+    x, y = data_for(variant, 90), torch.full((90,), -1)
+    y[[35, 36, 37]] = torch.arange(3)
+    pv.fit(variant, data.Streamed((x, y)), epochs=1)
+    with pytest.raises(pv.DataError, match=r"of 90 data 10 were looked at, and none of them has a label; give arrays"):
+        pv.fit(with_labels(pv.M2), data.Streamed(TensorDataset(x, y)), epochs=1)
+    with pytest.raises(pv.DataError, match=r"data: y: .*9"):
+        pv.fit(with_labels(pv.M2), data.Streamed((x, torch.where(y == 2, 9, y))), epochs=1)
 
 
 def test_labels_of_one_kind_are_kept():

@@ -23,7 +23,7 @@ from pyro_vae.cli.processes import asked_for, is_first, together
 from pyro_vae.cli.runs import open_run
 from pyro_vae.data import available, load
 from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, check_choice
-from pyro_vae.files import make_folder
+from pyro_vae.files import make_folder, write_text
 from pyro_vae.randomness import seeded
 from pyro_vae.report.numbers import Numbers, numbers
 from pyro_vae.training import History
@@ -56,7 +56,7 @@ def _train(request: Request) -> tuple[Variant, History]:
         )
     make_folder(folder)
     if is_first() and not (folder / "last.pt").exists():  # a resumed run keeps its own until it was really resumed
-        (folder / "run.yaml").write_text(request.as_yaml(), encoding="utf-8")
+        write_text(folder / "run.yaml", request.as_yaml())
     size = sum(parameter.numel() for parameter in variant.parameters())
     name = type(variant).__name__
     epochs = request.values["epochs"]
@@ -68,7 +68,7 @@ def _train(request: Request) -> tuple[Variant, History]:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"go on with: pyro-vae fit --folder {folder} --resume") from None
     if is_first():
-        (folder / "run.yaml").write_text(request.as_yaml(), encoding="utf-8")
+        write_text(folder / "run.yaml", request.as_yaml())
     print(f"trained in {sum(history['seconds']):.1f} s")
     return variant, history
 
@@ -161,7 +161,7 @@ def evaluate(argv: list[str]) -> None:
             "notes": found.notes,
         }
         content |= _as_json(found)
-        Path(options.json).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(content, indent=2) + "\n")
 
 
 def _as_json(found: Numbers) -> dict[str, Any]:
@@ -284,8 +284,8 @@ def compare(argv: list[str]) -> None:
         )
     header, *rows = found.rows()
     print_table(console, "accuracy, per cent, mean ± standard error over seeds", header, rows)
-    (folder / "table.txt").write_text(f"{found}\n", encoding="utf-8")
-    (folder / "comparison.json").write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "table.txt", f"{found}\n")
+    write_text(folder / "comparison.json", json.dumps(found.to_json(), indent=1) + "\n")
     plots.comparison(found).savefig(folder / "comparison.png", dpi=160)
     print(f"the figure: {folder / 'comparison.png'}")
 

@@ -19,7 +19,7 @@ from pyro_vae.comparison.systems import SYSTEMS, System
 from pyro_vae.comparison.tasks import RECIPES, Recipe, Task, make_task
 from pyro_vae.data import Dataset, load
 from pyro_vae.errors import ConfigurationError, check_choice, check_positive
-from pyro_vae.files import make_folder
+from pyro_vae.files import make_folder, write_text
 from pyro_vae.randomness import seeded
 
 __all__ = ["Cell", "Comparison", "compare"]
@@ -204,9 +204,7 @@ def _read(folder: Path | None, data: str, labels: int | None, system: str, seed:
 def _write(folder: Path | None, cell: Cell) -> None:
     if folder is not None:
         path = _place(folder, cell.data, cell.labels, cell.system, cell.seed)
-        partial = path.with_suffix(".part")
-        partial.write_text(json.dumps(dataclasses.asdict(cell), indent=1))
-        partial.replace(path)
+        write_text(path, json.dumps(dataclasses.asdict(cell), indent=1))
 
 
 def _per_cent(values: list[float]) -> str:

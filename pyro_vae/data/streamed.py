@@ -79,6 +79,13 @@ class Streamed:
         r"""Data (B, \*event) and labels of the given rows (B,), of whatever dtype they are kept in."""
         return _pair(next(iter(self._loader([rows], 0, workers=0))))
 
+    def labels(self) -> Tensor | None:
+        """All labels, where they can be read without the data: those of arrays (x, y); else ``None``."""
+        if not isinstance(self.data, _Arrays) or self.data.y is None:
+            return None
+        rows = torch.arange(len(self))
+        return as_numbers(_plain(self.data.y[np.asarray(rows if self._rows is None else self._rows(rows))]), "y")
+
     def batches(self, rows: Iterable[Tensor], seed: int = 0) -> Iterator[tuple[Tensor, Tensor | None]]:
         """What :meth:`read` gives for each of several vectors of rows, read ahead by the workers.
 

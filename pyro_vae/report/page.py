@@ -13,6 +13,7 @@ import yaml
 
 from pyro_vae.data import Dataset, as_split
 from pyro_vae.errors import ConfigurationError, DataError
+from pyro_vae.files import make_folder, write_text
 from pyro_vae.report.html import escape, missing, section
 from pyro_vae.report.numbers import Numbers, numbers
 from pyro_vae.report.words import (
@@ -62,8 +63,9 @@ def write(
 
     Raises:
         DataError: when the data do not fit the variant, or there are none.
-        ConfigurationError: when the page cannot be written there.
+        CheckpointError: when the page cannot be written there; its folder is tried first.
     """
+    make_folder(Path(path).parent)
     # matplotlib is imported where it is used
     from pyro_vae.report.diagnostics import diagnostic_sections
     from pyro_vae.report.pictures import picture_sections
@@ -106,7 +108,8 @@ def write(
         contents="\n".join(f'<li><a href="#{anchor}">{escape(heading)}</a></li>' for anchor, heading, _ in sections),
         sections="\n\n".join(text for _, _, text in sections),
     )
-    return _write_whole(Path(path), page)
+    write_text(path, page)
+    return Path(path)
 
 
 def _lead(variant: Variant) -> str:
@@ -131,15 +134,3 @@ def _or_note(anchor: str, heading: str, make: Any) -> str:
 
 def _resource(name: str) -> str:
     return resources.files("pyro_vae.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    """Write the file so that a page that is being looked at is never half a page."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise ConfigurationError(f"cannot write the report to {str(path)!r} ({error.strerror or error})") from error
-    return path

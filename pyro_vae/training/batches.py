@@ -37,10 +37,6 @@ class Batches(Order):
         share: tuple[int, int] = (0, 1),
     ) -> None:
         known = None if y is None else labelled(y).cpu()
-        if known is None:
-            labelled_batch_size = None
-        elif labelled_batch_size is None and known.any() == known.all():
-            known = None  # all data are of one kind
         super().__init__(len(x), batch_size, seed, known, labelled_batch_size, share)
         self.x = x
         self.y = y
@@ -62,6 +58,8 @@ class StreamedBatches(Order):
         prepare: checks what was read, and brings it to the device.
         batch_size: most data in a batch (:class:`pyro_vae.training.order.Order`).
         seed: of the order.
+        known: which data have labels, (N,), where that is known.
+        labelled_batch_size: how many data with labels each batch has in addition; ``None`` takes all data alike.
         share: which of how many processes this is.
     """
 
@@ -71,16 +69,19 @@ class StreamedBatches(Order):
         prepare: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]],
         batch_size: int,
         seed: int,
+        known: Tensor | None = None,
+        labelled_batch_size: int | None = None,
         share: tuple[int, int] = (0, 1),
     ) -> None:
-        super().__init__(len(stream), batch_size, seed, share=share)
+        super().__init__(len(stream), batch_size, seed, known, labelled_batch_size, share)
+        self._labels_known = stream.y_shape is None or known is not None
         self.stream = stream
         self.prepare = prepare
 
     @property
     def alike(self) -> bool:
-        """Not known before all labels are read; without labels, whether all batches have the same size."""
-        return self.stream.y_shape is None and super().alike
+        """Not known before all labels are."""
+        return self._labels_known and super().alike
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         """The batches of an epoch, counted from 1."""

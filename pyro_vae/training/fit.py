@@ -141,6 +141,7 @@ def fit(
         epochs=check_positive("epochs", epochs),
         batch_size=check_positive("batch_size", batch_size),
         lr=_learning_rate(lr, lr_schedule, epochs),
+        lr_rule=_rule(lr, lr_schedule),
         optimizer=optimizer,
         clip=None if clip is None else float(clip),
         transform=transform,
@@ -215,6 +216,14 @@ def _learning_rate(lr: float | Schedule, factor: str | Schedule, epochs: int) ->
         hold = epochs / 3
         factor = Cosine(1.0, 0.01, epochs=epochs - hold, hold=hold) if factor == "cosine" else Constant(1.0)
     return _Product(schedule, as_schedule(factor, "lr_schedule"))
+
+
+def _rule(lr: float | Schedule, factor: str | Schedule) -> str:
+    """The learning rate as it was asked for."""
+    if isinstance(lr, Schedule):
+        return repr(lr)
+    told = factor if isinstance(factor, str) else repr(as_schedule(factor, "lr_schedule"))
+    return f"{float(lr)!r} * {told}"
 
 
 class _Product(Schedule):

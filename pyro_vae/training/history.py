@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pyro_vae.files import written_whole
+
 __all__ = ["History"]
 
 
@@ -32,7 +34,11 @@ class History(dict[str, list[Any]]):
             self.setdefault(name, []).append(value)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write one row per epoch; quantities that are lists become several columns."""
+        """Write one row per epoch; quantities that are lists become several columns.
+
+        Raises:
+            CheckpointError: when the file cannot be written; what was there before is intact.
+        """
         rows = []
         for epoch in range(self.epochs):
             row: dict[str, Any] = {"epoch": epoch + 1}
@@ -42,7 +48,7 @@ class History(dict[str, list[Any]]):
                 else:
                     row[name] = values[epoch]
             rows.append(row)
-        with Path(path).open("w", newline="") as file:
+        with written_whole(Path(path)) as unfinished, unfinished.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["epoch"])
             writer.writeheader()
             writer.writerows(rows)

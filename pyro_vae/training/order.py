@@ -71,7 +71,7 @@ class Order:
         batch_size: most data in a batch of all processes; an epoch is cut into as few batches as that needs, of equal
             size but for one datum, so that no rest is left with a batch of its own (which batch norm cannot use).
         seed: of the order.
-        known: which data have labels, (n,), where some have and some have not.
+        known: which data have labels, (n,); ``None`` where none has, or it is not known.
         labelled_batch_size: an epoch is a pass over the data without labels, and each batch has so many data with
             labels in addition, which return as often as that takes; ``None`` takes all data once each.
         share: which of how many processes this is: the r-th takes every datum of a batch that lies at r, r + P, ...
@@ -92,10 +92,12 @@ class Order:
         self.seed = seed
         self.share = share
         self.labelled_batch_size = labelled_batch_size
-        self._mixed = known is not None
+        self._mixed = known is not None and bool(known.any() != known.all())
         self._passed: Tensor | None = None  # all
         self._repeated = torch.arange(0)
-        if labelled_batch_size is not None and known is not None:
+        if known is None:
+            self.labelled_batch_size = None
+        elif labelled_batch_size is not None:
             everything = torch.arange(n)
             self._passed, self._repeated = everything[~known], everything[known]
             self.labelled_batch_size = min(labelled_batch_size, len(self._repeated))

@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pyro
@@ -23,21 +22,20 @@ from pyro.infer import SVI
 from torch import Tensor
 
 from pyro_vae.data import Split, Streamed
-from pyro_vae.errors import CheckpointError, ConfigurationError, NonFiniteLossError
+from pyro_vae.errors import CheckpointError, NonFiniteLossError
 from pyro_vae.evaluation import elbo
-from pyro_vae.files import make_folder, read_torch, write_torch
 from pyro_vae.randomness import generator_states, seeded, set_generator_states
-from pyro_vae.training.checkpoint import checkpoint_to_resume
 from pyro_vae.training.compilation import compiled
 from pyro_vae.training.diagnosis import find_culprit
 from pyro_vae.training.history import History
+from pyro_vae.training.kept import Kept
 from pyro_vae.training.measures import measured, summed
+from pyro_vae.training.monitor import Monitor
 from pyro_vae.training.optimiser import JointOptim
 from pyro_vae.training.processes import Processes
 from pyro_vae.training.registration import unregistered
 from pyro_vae.training.settings import Settings
 from pyro_vae.training.sources import share_of, source_of
-from pyro_vae.training.tensorboard import TensorBoard
 from pyro_vae.variants.base import Variant
 
 __all__ = ["Run"]
@@ -62,15 +60,14 @@ class Run:
         self.processes = processes
         self.objective: Any = variant.objective
         self.settings = settings
-        self.folder: Path | None = None if folder is None else make_folder(folder)
+        self.kept = None if folder is None else Kept(folder, variant, processes.first, settings.tensorboard)
+        self.saved = None if self.kept is None else self.kept.to_resume(resume, settings.as_text())
         self.history = History()
         self.best: dict[str, Any] | None = None
-        self.saved = checkpoint_to_resume(self.folder, resume, variant, settings.as_text())
         self.optim = JointOptim(variant.parameters(), settings.optimizer, lr=settings.lr(0.0), clip=settings.clip)
         self.svi = SVI(variant.model, variant.guide, self.optim, loss=self._loss, loss_and_grads=self._loss_and_grads)
         self.engine = Engine(self._step)
         self.engine.logger = _silent()  # an error speaks for itself
-        self.writer = TensorBoard(self.folder) if self.folder and settings.tensorboard and processes.first else None
 
     # -- one step
 
@@ -90,7 +87,7 @@ class Run:
 
     def _not_finite(self, what: str, *args: Any) -> NonFiniteLossError:
         state = self.engine.state
-        kept = f"; {self.folder / 'last.pt'} holds the last good epoch" if self.folder else ""
+        kept = f"; {self.kept.last} holds the last good epoch" if self.kept else ""
         culprit = find_culprit(self.variant, *args)
         return NonFiniteLossError(f"{what} in epoch {state.epoch}, step {state.iteration}: {culprit}{kept}")
 
@@ -112,7 +109,23 @@ class Run:
         if engine.state.iteration == 1:
             # the first batch was checked in full; from here on the checks would be most of the work
             self.unchecked.enter_context(pyro.validation_enabled(False))
+            self._check_monitor()
         return loss
+
+    def _check_monitor(self) -> None:
+        """Check that what was asked for will be measured, now that all factors are known and before an epoch is done.
+
+        Raises:
+            ConfigurationError: when it will not.
+        """
+        if not self.monitor.asked_for:
+            return
+        names = ["loss", "elbo", "reconstruction", "kl", "beta", "lr", "seconds", *self.factors]
+        if self.valid is not None:
+            with seeded(0, self.variant.device):  # the run's own noise stays what it is
+                found = measured(self.variant, self.valid, self.processes)
+            names += [f"valid_{name}" for name, value in found.items() if isinstance(value, float)]
+        self.monitor.check(names)
 
     def _learning_rate(self) -> float:
         """Of the step that is taken, or was taken last."""
@@ -131,9 +144,9 @@ class Run:
         with seeded(seed, variant.device), store, contextlib.ExitStack() as self.unchecked:
             self.data = source_of("data", data, variant, settings.transform)
             self.valid = None if valid is None else source_of("valid", valid, variant, settings.transform)
-            self.batches = self.data.batches(
-                settings.batch_size, settings.seed, self._labelled_batch_size(), self.processes.share
-            )
+            self.monitor = Monitor(settings.monitor, validated=valid is not None)
+            together = self.data.labelled_together(settings.labelled_batch_size, settings.batch_size)
+            self.batches = self.data.batches(settings.batch_size, settings.seed, together, self.processes.share)
             self._check_same()
             self.warmup = self._warmup()
             self.precision = torch.autocast(
@@ -162,8 +175,8 @@ class Run:
             finally:
                 variant.eval()
                 variant.anneal(float("inf"))
-                if self.writer is not None:
-                    self.writer.close()
+                if self.kept is not None:
+                    self.kept.close()
             self._finish()
             self.processes.gather(None)  # the files are there when any process goes on
         return self.history
@@ -182,25 +195,10 @@ class Run:
                     "shape of a datum": self.data.shape,
                     "epochs": self.settings.epochs,
                     **json.loads(self.settings.as_text()),
-                    "folder": str(self.folder),
+                    "folder": str(self.kept and self.kept.folder),
                     "epochs done": self.saved["epoch"] if self.saved else 0,
                 }
             )
-
-    def _labelled_batch_size(self) -> int | None:
-        """How many data with labels each batch is given in addition; ``None`` where labels come as they fall."""
-        size, known = self.settings.labelled_batch_size, self.data.known
-        if self.variant.labels != "some" or not self.variant.programs_see_labels or size is None:
-            return None
-        if known is None:  # no labels, or not known which
-            return None if size == "auto" or self.data.unlabelled else int(size)
-        number = int(known.sum())
-        if number in (0, len(known)):
-            return None
-        if size == "auto":
-            # where less than a tenth has labels, a batch would hold too few of them, or none
-            return min(number, self.settings.batch_size) if number < len(known) / 10 else None
-        return int(size)
 
     def _warmup(self) -> int:
         """Over how many steps the learning rate rises: the variant's number, but no more than four epochs of few data.
@@ -222,11 +220,11 @@ class Run:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
         self.stopper: EarlyStopping | None = None
         if self.settings.patience is not None:
-            self.stopper = EarlyStopping(self.settings.patience, lambda _: self._score(), engine)
+            self.stopper = EarlyStopping(self.settings.patience, lambda _: self.monitor.score(self.history), engine)
             self.stopper.logger = _silent()
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.stopper)
-        if self.folder is not None:
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+        if self.kept is not None:
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._keep)
         shown = self.settings.progress
         if self.processes.first and (shown is True or (shown == "auto" and sys.stderr.isatty())):
             bar = ProgressBar(desc=type(self.variant).__name__, persist=True, bar_format=None)
@@ -278,26 +276,11 @@ class Run:
             entry |= {f"valid_{name}": value for name, value in found.items()}
         entry["seconds"] = time.perf_counter() - self.started
         self.history.append(**entry)
-        if self._score() >= max(map(self._sign, self.history[self._scored()])):
+        if self.monitor.improved(self.history):
             if self.settings.patience is not None:
                 self.best = copy.deepcopy(self.variant.state_dict())
-            if self.folder is not None and self.processes.first:
-                self.variant.save(self.folder / "best.pt")
-
-    def _scored(self) -> str:
-        """The quantity that says which epoch was best."""
-        name = self.settings.monitor or ("elbo" if self.valid is None else "valid_elbo")
-        if name not in self.history or not isinstance(self.history[name][-1], float):
-            known = ", ".join(n for n, values in self.history.items() if isinstance(values[-1], float))
-            raise ConfigurationError(f"monitor={name!r} is not measured in this run; there are {known}")
-        return name
-
-    def _sign(self, value: float) -> float:
-        lower_is_better = any(word in self._scored() for word in ("loss", "error", "kl"))
-        return -value if lower_is_better else value
-
-    def _score(self) -> float:
-        return self._sign(self.history[self._scored()][-1])
+            if self.kept is not None:
+                self.kept.keep_best()
 
     def _finish(self) -> None:
         """Go back to the best weights, if that was asked for, and do what comes after the last epoch.
@@ -309,14 +292,8 @@ class Run:
             variant.load_state_dict(self.best)
         if not variant.finishes:
             return
-        if self.folder is not None and self.processes.first:
-            kept = copy.deepcopy(variant.state_dict())
-            for path in (self.folder / "last.pt", self.folder / "best.pt"):
-                content = read_torch(path)
-                variant.load_state_dict(content["weights"])
-                self._finish_variant()
-                write_torch(path, content | variant.to_content())
-            variant.load_state_dict(kept)
+        if self.kept is not None:
+            self.kept.finish(self._finish_variant)
         self._finish_variant()
         self.processes.broadcast(variant.state_dict())
 
@@ -348,8 +325,7 @@ class Run:
         self.history.update(json.loads(saved["history"]))
         if self.stopper is not None and saved["stopper"]:
             self.stopper.load_state_dict(saved["stopper"])
-        if self.folder is not None and (self.folder / "best.pt").exists():
-            self.best = read_torch(self.folder / "best.pt")["weights"]
+        self.best = None if self.kept is None else self.kept.best_weights()
         self.engine.load_state_dict(
             {"epoch": epoch, "epoch_length": len(self.batches), "max_epochs": self.settings.epochs}
         )
@@ -365,28 +341,19 @@ class Run:
     def _validated(self) -> str | None:
         return None if self.valid is None else self.valid.fingerprint
 
-    def _write(self) -> None:
-        assert self.folder is not None
+    def _keep(self) -> None:
+        assert self.kept is not None
         states = self.processes.gather(generator_states([self.variant.device]))
-        if not self.processes.first:
-            return
-        write_torch(
-            self.folder / "last.pt",
-            {
-                **self.variant.to_content(),
-                "training": self.settings.as_text(),
-                "data": self._fingerprint,
-                "validated": self._validated,
-                "optimiser": self.optim.torch_optimiser.state_dict(),
-                "epoch": self.engine.state.epoch,
-                "history": json.dumps(self.history),
-                "stopper": self.stopper.state_dict() if self.stopper is not None else None,
-                "random": states,
-            },
-        )
-        self.history.to_csv(self.folder / "history.csv")
-        if self.writer is not None:
-            self.writer.write(self.history, self.engine.state.epoch)
+        state = {
+            "training": self.settings.as_text(),
+            "data": self._fingerprint,
+            "validated": self._validated,
+            "optimiser": self.optim.torch_optimiser.state_dict(),
+            "epoch": self.engine.state.epoch,
+            "stopper": self.stopper.state_dict() if self.stopper is not None else None,
+            "random": states,
+        }
+        self.kept.keep(state, self.history)
 
 
 def _silent() -> logging.Logger:

@@ -19,11 +19,15 @@ __all__ = ["Settings"]
 
 @dataclass
 class Settings:
-    """The arguments of :func:`pyro_vae.fit`, checked."""
+    """The arguments of :func:`pyro_vae.fit`, checked.
+
+    ``lr_rule`` says what ``lr`` was made from, which may stretch with the number of epochs.
+    """
 
     epochs: int
     batch_size: int
     lr: Schedule
+    lr_rule: str
     optimizer: Callable[..., torch.optim.Optimizer]
     clip: float | None
     transform: Callable[[Tensor], Tensor] | None
@@ -40,7 +44,7 @@ class Settings:
     def as_text(self) -> str:
         """What must be the same when a run is resumed."""
         same = ("batch_size", "clip", "seed", "precision", "patience", "labelled_batch_size", "monitor", "warmup")
-        named = {"transform": _name(self.transform), "optimizer": _name(self.optimizer), "peak lr": self.lr(0.0)}
+        named = {"transform": _name(self.transform), "optimizer": _name(self.optimizer), "lr": self.lr_rule}
         return json.dumps({name: getattr(self, name) for name in same} | named)
 
 

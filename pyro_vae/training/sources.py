@@ -63,6 +63,26 @@ class Source:
         """The batches of each epoch, of which this process has a share."""
         raise NotImplementedError
 
+    def labelled_together(self, wanted: int | str | None, batch_size: int) -> int | None:
+        """How many data with labels each batch is given in addition; ``None`` where labels come as they fall.
+
+        Args:
+            wanted: what the user asked for, ``"auto"`` for what is best.
+            batch_size: most data in a batch.
+        """
+        variant = self.variant
+        if variant.labels != "some" or not variant.programs_see_labels or wanted is None:
+            return None
+        if self.known is None:  # no labels, or not known which
+            return None if wanted == "auto" or self.unlabelled else int(wanted)
+        number = int(self.known.sum())
+        if number in (0, len(self.known)):
+            return None
+        if wanted == "auto":
+            # where less than a tenth has labels, a batch would hold too few of them, or none
+            return min(number, batch_size) if number < len(self.known) / 10 else None
+        return int(wanted)
+
     def sample(self) -> Batch:
         """Data from which parts choose their starting values."""
         raise NotImplementedError
@@ -123,8 +143,9 @@ class Held(Source):
 
     def chunks(self, share: tuple[int, int]) -> Iterator[Batch]:
         x, y = share_of((self.x, self.y), share)
-        if len(x):
-            yield x, y
+        for start in range(0, len(x), CHUNK):
+            rows = slice(start, start + CHUNK)
+            yield x[rows], None if y is None else y[rows]
 
     def finish(self) -> None:
         self.variant.finish(*self._seen(self.x, self.y))
@@ -154,9 +175,36 @@ class Read(Source):
             )
         self.stream = stream
         self.shape = stream.shape
-        # taken from everywhere: files are often sorted
-        rows = torch.linspace(0, len(stream) - 1, min(SAMPLE, len(stream)), dtype=torch.float64).long()
-        self._sample = self.prepare(*stream.read(rows))
+        if variant.labels == "some":
+            self.known = self._which_have_labels()
+        self._sample = self.prepare(*stream.read(self._looked_at()))
+        if what == "data":
+            self._check_labels(self._sample[1])
+
+    def _which_have_labels(self) -> Tensor | None:
+        labels = self.stream.labels()
+        if labels is None:
+            return None
+        try:
+            return labelled(self.variant.as_labels(labels, len(labels))).cpu()
+        except DataError as error:
+            raise DataError(f"{self.what}: {error}") from None
+
+    def _check_labels(self, y: Tensor | None) -> None:
+        if self.variant.labels == "some" and self.known is None and y is not None and not labelled(y).any():
+            raise DataError(
+                f"{self.what}: of {len(self.stream):,} data {len(y):,} were looked at, and none of them has a label; "
+                f"give arrays (x, y), of which x may be an np.memmap: then all labels are looked at"
+            )
+
+    def _looked_at(self) -> Tensor:
+        """Rows that are taken from everywhere, as files are often sorted; with them some that are known to have labels,
+        of which there may be none among the others."""
+        rows = _spread(len(self.stream), SAMPLE)
+        if self.known is None or not self.known.any():
+            return rows
+        found = self.known.nonzero().squeeze(-1)
+        return torch.cat([rows, found[_spread(len(found), SAMPLE)]]).unique()
 
     def prepare(self, x: Tensor, y: Tensor | None) -> Batch:
         """Data as they were read, on the device, transformed and checked."""
@@ -171,12 +219,12 @@ class Read(Source):
             raise DataError(f"{self.what}: {error}") from None
 
     def batches(self, size: int, seed: int, labelled_size: int | None, share: tuple[int, int]) -> StreamedBatches:
-        if labelled_size is not None:
+        if labelled_size is not None and self.known is None:
             raise ConfigurationError(
-                "labelled_batch_size needs to know which data have labels, and these are read batch by batch; give "
-                "them as tensors, or labelled_batch_size=None"
+                "labelled_batch_size needs to know which data have labels, and the items of a data set are read batch "
+                "by batch; give arrays (x, y), of which x may be an np.memmap, or labelled_batch_size=None"
             )
-        return StreamedBatches(self.stream, self.prepare, size, seed, share)
+        return StreamedBatches(self.stream, self.prepare, size, seed, self.known, labelled_size, share)
 
     def sample(self) -> Batch:
         return self._sample
@@ -193,6 +241,11 @@ class Read(Source):
     @property
     def fingerprint(self) -> str:
         return repr(self.stream)
+
+
+def _spread(n: int, most: int) -> Tensor:
+    """So many of n rows, or all, at equal distances."""
+    return torch.linspace(0, n - 1, min(most, n), dtype=torch.float64).long()
 
 
 def share_of(batch: Batch, share: tuple[int, int]) -> Batch:

@@ -165,7 +165,7 @@ def test_errors(digits, tmp_path):
     with pytest.raises(pv.DataError):
         report.write(make(), data.load("wine"), tmp_path / "page.html")
     (tmp_path / "file").write_text("")
-    with pytest.raises(pv.ConfigurationError, match="cannot write the report"):
+    with pytest.raises(pv.CheckpointError, match="cannot write into folder"):
         report.write(make(), digits, tmp_path / "file" / "page.html", num_samples=5, max_data=5)
 
 
