@@ -10,7 +10,7 @@ import torch
 import pyro_vae as pv
 from pyro_vae import comparison, data, likelihoods, networks, plots
 from pyro_vae.comparison import RECIPES, SYSTEMS, Cell, Comparison, Recipe, compare, systems
-from pyro_vae.comparison.tasks import make_task
+from pyro_vae.comparison.tasks import make_task, pooled
 from pyro_vae.training import fit
 
 RECIPE = Recipe(lambda: networks.MLP([8]), lambda: networks.MLP([8]), likelihoods.ContinuousBernoulli, size=2, epochs=1)
@@ -21,8 +21,12 @@ def digits():
     return data.load("digits")
 
 
+def task_of(dataset, num_labels, seed, recipe):
+    return make_task(pooled(dataset, recipe), dataset.num_classes, num_labels, seed, recipe)
+
+
 def test_the_task_hides_labels_and_holds_out_a_fifth(digits):
-    task = make_task(digits, 100, seed=3, recipe=RECIPE)
+    task = task_of(digits, 100, seed=3, recipe=RECIPE)
     assert len(task.test) == 360
     assert len(task.train) == 1437
     assert len(task.labelled) == 100
@@ -32,10 +36,10 @@ def test_the_task_hides_labels_and_holds_out_a_fifth(digits):
     everything = torch.cat([task.train.x, task.test.x]).flatten(1)
     whole = torch.cat([split.x for split in (digits.train, digits.valid, digits.test)]).flatten(1)
     torch.testing.assert_close(everything.sum(0), whole.sum(0))
-    again = make_task(digits, None, seed=3, recipe=RECIPE)
+    again = task_of(digits, None, seed=3, recipe=RECIPE)
     assert torch.equal(again.test.x, task.test.x)
     assert (again.hidden == -1).all()
-    assert not torch.equal(make_task(digits, 100, seed=4, recipe=RECIPE).test.x, task.test.x)
+    assert not torch.equal(task_of(digits, 100, seed=4, recipe=RECIPE).test.x, task.test.x)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -50,7 +54,7 @@ def test_every_system_names_classes(name, digits, monkeypatch):
 
 def test_all_systems_see_the_data_as_the_recipe_prepares_them(digits):
     recipe = dataclasses.replace(RECIPE, likelihood=likelihoods.Bernoulli, prepare=data.threshold)
-    task, grey = (make_task(digits, 100, seed=3, recipe=each) for each in (recipe, RECIPE))
+    task, grey = (task_of(digits, 100, seed=3, recipe=each) for each in (recipe, RECIPE))
     assert torch.equal(task.train.x, (grey.train.x > 0.5).float())
     assert torch.equal(task.test.x, (grey.test.x > 0.5).float())
     assert torch.equal(task.train.y, grey.train.y)
@@ -85,12 +89,12 @@ def test_a_support_vector_machine_is_fitted_to_a_part_of_many_labels(digits, mon
     monkeypatch.setattr(systems, "_MACHINE", 200)
     monkeypatch.setattr(systems, "fit", lambda variant, split, **options: made.append(fit(variant, split, **options)))
     monkeypatch.setattr(systems.M1, "finish", lambda self, x, y: made.append((len(x), int((y >= 0).sum()))))
-    systems.SYSTEMS["M1"].learn(make_task(digits, None, seed=0, recipe=RECIPE))
+    systems.SYSTEMS["M1"].learn(task_of(digits, None, seed=0, recipe=RECIPE))
     assert made[0] == (1437, 200)  # the autoencoder sees all data
 
 
 def test_predictions_for_many_data_are_made_in_parts(digits, monkeypatch):
-    task = make_task(digits, 100, seed=0, recipe=RECIPE)
+    task = task_of(digits, 100, seed=0, recipe=RECIPE)
     sizes = []
 
     class Parity:
@@ -108,7 +112,7 @@ def test_predictions_for_many_data_are_made_in_parts(digits, monkeypatch):
 def test_the_pool_is_measured_on_a_part_of_many_data(digits, monkeypatch):
     module = importlib.import_module("pyro_vae.comparison.compare")
     monkeypatch.setattr(module, "_POOL", 50)
-    task = make_task(digits, 100, seed=0, recipe=RECIPE)
+    task = task_of(digits, 100, seed=0, recipe=RECIPE)
     rows = (task.hidden >= 0).nonzero()[:50, 0]
     found = compare(digits, labels=[100], systems=["pixels"], seeds=1, recipe=RECIPE).cells[0]
     expected = SYSTEMS["pixels"].learn(task)(task.train.x[rows]) == task.hidden[rows]
@@ -118,7 +122,7 @@ def test_the_pool_is_measured_on_a_part_of_many_data(digits, monkeypatch):
 def test_spreading_among_all_directions_is_spreading_among_pixels(digits):
     from sklearn.semi_supervised import LabelSpreading
 
-    task = make_task(digits, 100, seed=0, recipe=RECIPE)  # 64 pixels: the components are a rotation
+    task = task_of(digits, 100, seed=0, recipe=RECIPE)  # 64 pixels: the components are a rotation
     plain = LabelSpreading(kernel="knn", n_neighbors=7, alpha=0.2, max_iter=200)
     plain.fit(task.train.x.flatten(1), task.train.y)
     ours = SYSTEMS["spreading"].learn(task)(task.test.x)
@@ -130,7 +134,7 @@ def test_logistic_regression_is_scikit_learns(digits):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    task = make_task(digits, 100, seed=0, recipe=RECIPE)
+    task = task_of(digits, 100, seed=0, recipe=RECIPE)
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     classifier.fit(task.labelled.x.flatten(1).numpy(), task.labelled.y.numpy())
     expected = classifier.score(task.test.x.flatten(1).numpy(), task.test.y.numpy())
@@ -183,3 +187,70 @@ def test_what_cannot_be_compared_is_said(digits):
         compare("wine")
     with pytest.raises(ValueError, match="has no classes"):
         compare("diabetes", recipe=RECIPE)
+
+
+# -- cells that are kept, and data with gaps
+
+
+def noise(seed):
+    x = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+    split = data.Split(x, torch.arange(200) % 2)
+    return data.Dataset("digits", split[:140], split[140:170], split[170:], kind="grey", num_classes=2)
+
+
+@pytest.mark.parametrize("change", ["data", "prepare"])
+def test_cells_of_other_data_are_not_taken_for_these(tmp_path, change):
+    first = dataclasses.replace(RECIPE, prepare=lambda x: x)
+    second = dataclasses.replace(RECIPE, prepare=lambda x: 1 - x) if change == "prepare" else first
+    datasets = noise(0), noise(1 if change == "data" else 0)
+    settings = {"labels": [100], "systems": ["pixels"], "seeds": 1, "folder": tmp_path}
+    before = compare(datasets[0], recipe=first, **settings).cells[0]
+    assert compare(datasets[0], recipe=first, **settings).cells[0] == before, "kept, with its seconds"
+    after = compare(datasets[1], recipe=second, **settings).cells[0]
+    assert after.fingerprint != before.fingerprint
+    assert after.seconds != before.seconds
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}'])
+def test_a_damaged_cell_is_run_again(tmp_path, content):
+    settings = {"labels": [100], "systems": ["pixels"], "seeds": 1, "folder": tmp_path, "recipe": RECIPE}
+    cell = compare(noise(0), **settings).cells[0]
+    (file,) = tmp_path.iterdir()
+    file.write_text(content)
+    again = compare(noise(0), **settings).cells[0]
+    assert again.test == cell.test
+    assert json.loads(file.read_text())["test"] == cell.test
+
+
+def test_what_is_named_twice_is_run_and_counted_once():
+    found = compare(noise(0), labels=[100, 100], systems=["pixels", "pixels"], seeds=2, recipe=RECIPE)
+    assert len(found.cells) == 2
+
+
+def test_data_without_labels_are_trained_on_and_test_nothing():
+    whole = pooled(noise(0), RECIPE)
+    whole.y[::2] = -1
+    for num_labels in (None, 20):
+        task = make_task(whole, 2, num_labels, 0, RECIPE)
+        assert len(task.test) == 20
+        assert (task.test.y >= 0).all()
+        assert len(task.train) == 180
+        assert int((task.hidden >= 0).sum()) + len(task.labelled) == 80
+
+
+@pytest.mark.parametrize("labels", [[100, 999_999], [0], [1]])
+def test_impossible_numbers_of_labels_are_told_before_anything_is_trained(labels, tmp_path):
+    with pytest.raises(pv.ConfigurationError, match=f"{labels[-1]} labels: "):
+        compare(noise(0), labels=labels, systems=["pixels"], recipe=RECIPE, folder=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 8, 14])
+def test_the_figure_has_room_for_every_column(columns):
+    cells = [
+        Cell("digits", n + 10, s, seed, 0.9, 0.9, 1.0, 1) for n in range(columns) for s in SYSTEMS for seed in (0, 1)
+    ]
+    figure = plots.comparison(Comparison(cells))
+    heights = [line.get_ydata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert len(heights) == columns * len(SYSTEMS)
+    assert all(abs(height - round(height)) < 0.5 for height in heights)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,14 @@ import torch
 from rich.console import Console
 
 from pyro_vae.cli.catalogue import KINDS, entries
-from pyro_vae.cli.datasets import evaluated
+from pyro_vae.cli.datasets import evaluated, load
 from pyro_vae.cli.explain import pyro_objectives
 from pyro_vae.cli.options import Request, parse
 from pyro_vae.cli.output import print_numbers, print_table, summary_line
 from pyro_vae.cli.parsers import parser_of
 from pyro_vae.cli.processes import asked_for, is_first, together
 from pyro_vae.cli.runs import open_run
-from pyro_vae.data import available, load
+from pyro_vae.data import available
 from pyro_vae.errors import CheckpointError, ConfigurationError, DataError, check_choice
 from pyro_vae.files import make_folder, write_text
 from pyro_vae.randomness import seeded
@@ -54,9 +56,12 @@ def _train(request: Request) -> tuple[Variant, History]:
         raise CheckpointError(
             f"folder {str(folder)!r} already holds a run; go on with it: --resume, or name another --folder"
         )
+    own = folder / "run.yaml"
+    if request.file is not None and not request.values["resume"] and request.file.resolve() == own.resolve():
+        raise ConfigurationError(f"the run would write over its own --config {str(own)!r}; name another --folder")
     make_folder(folder)
     if is_first() and not (folder / "last.pt").exists():  # a resumed run keeps its own until it was really resumed
-        write_text(folder / "run.yaml", request.as_yaml())
+        write_text(own, request.as_yaml())
     size = sum(parameter.numel() for parameter in variant.parameters())
     name = type(variant).__name__
     epochs = request.values["epochs"]
@@ -68,7 +73,7 @@ def _train(request: Request) -> tuple[Variant, History]:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"go on with: pyro-vae fit --folder {folder} --resume") from None
     if is_first():
-        write_text(folder / "run.yaml", request.as_yaml())
+        write_text(own, request.as_yaml())
     print(f"trained in {sum(history['seconds']):.1f} s")
     return variant, history
 
@@ -107,12 +112,11 @@ def demo(argv: list[str]) -> None:
 
     request = parse("demo", argv, DEMO)
     print(stories.story(request.variant()), end="\n\n")
-    if request.values["folder"] is None:
+    own = request.values["folder"] is None
+    if own:
         request.values["folder"] = "runs/demo"
-        if not request.values["resume"]:  # the demo's own folder, which it may clear
-            for name in ("last.pt", "best.pt", "history.csv", "run.yaml", "report.html"):
-                (request.folder / name).unlink(missing_ok=True)
-    variant, history = _train(request)
+    with _set_aside(request.folder) if own and not request.values["resume"] else contextlib.nullcontext():
+        variant, history = _train(request)
     dataset = evaluated(request.dataset, request.values["transform"])
     page = request.folder / "report.html"
     found = numbers(variant, dataset.test, num_samples=500, max_data=500)
@@ -120,6 +124,24 @@ def demo(argv: list[str]) -> None:
     print_numbers(found)
     print("swap the prior, and everything changes with it: pyro-vae demo --prior=Vamp --prior.components=50")
     print(f"the report: {page}")
+
+
+@contextlib.contextmanager
+def _set_aside(folder: Path) -> Iterator[None]:
+    """The files of an earlier demo out of the way of a new one; they come back where that does not get to an epoch."""
+    if not folder.is_dir():
+        yield
+        return
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+        for name in ("last.pt", "best.pt", "history.csv", "run.yaml", "report.html"):
+            if (folder / name).is_file():
+                os.replace(folder / name, Path(aside, name))
+        try:
+            yield
+        finally:
+            if not (folder / "last.pt").exists():
+                for path in Path(aside).iterdir():
+                    os.replace(path, folder / path.name)
 
 
 def show(argv: list[str]) -> None:
@@ -262,7 +284,10 @@ def compare(argv: list[str]) -> None:
     from pyro_vae import comparison, plots
 
     options = parser_of("compare").parse_args(_hyphened(argv))
-    folder = make_folder(options.folder or f"runs/compare-{Path(options.data).stem}")
+    dataset = load(options.data, options.root)
+    labels = [_count(word.strip()) for word in options.labels.split(",")]
+    systems = [word.strip() for word in options.systems.split(",")] if options.systems else None
+    folder = Path(options.folder or f"runs/compare-{Path(options.data).stem}")
     console = Console(highlight=False)
 
     def told(cell: comparison.Cell, number: int, of: int) -> None:
@@ -274,9 +299,9 @@ def compare(argv: list[str]) -> None:
 
     with _threads_for(0):
         found = comparison.compare(
-            load(options.data, root=options.root),
-            labels=[_count(word) for word in options.labels.split(",")],
-            systems=options.systems.split(",") if options.systems else None,
+            dataset,
+            labels=labels,
+            systems=systems,
             seeds=options.seeds,
             epochs=options.epochs,
             folder=folder,

@@ -39,11 +39,13 @@ class Request:
         values: every option with its value, as plain data.
         cls: the variant's class.
         dataset: loaded, with as many labels as the options say.
+        file: the configuration file, if one was given.
     """
 
     values: dict[str, Any]
     cls: type[Variant]
     dataset: Dataset
+    file: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -119,7 +121,7 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
     argv = [underscored(word) for word in argv]
     name, rest = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else (None, argv)
     rest = _resuming(command, name, rest)
-    file = option(rest, "config")
+    file, rest = _file_first(rest)
     written = read_yaml(file)
     given = defaults or {}
     name = name or written.get("variant") or given.get("variant")
@@ -129,7 +131,8 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
     cls = variant_class(name)
 
     def chosen(name: str, default: Any = None) -> Any:
-        return option(rest, name) or written.get(name) or given.get(name) or default
+        places = option(rest, name), written.get(name), given.get(name), default
+        return next((value for value in places if value is not None), None)
 
     dataset = load(chosen("data", "digits"), chosen("root"), chosen("transform"), chosen("label_column"))
     check_possible(cls, dataset)
@@ -149,14 +152,38 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
             parser.set_defaults({k: v for k, v in filled.items() if k in known})
             parsed = parser.parse_args(rest)
     except ArgumentError as error:
-        raise ConfigurationError(explain(str(error), cls, known)) from None
+        told = explain(str(error), cls, known)
+        if dataset.kind == "counts" and told == "missing: --likelihood":
+            levels = int(dataset.train.x.max()) + 1
+            told += f"; the data are counts: --likelihood=Categorical --likelihood.levels={levels}, or Normal"
+        raise ConfigurationError(told) from None
     values = {k: numbers(v) for k, v in parsed.as_dict().items() if k not in ("config", "print_config")}
     if name in argv[:1]:
         values["variant"] = name  # the word on the command line outdoes the file
     if file is not None and values["folder"] is None and values["resume"]:
         values["folder"] = str(Path(file).parent)
     _check(cls, values)
-    return Request(values, cls, with_labels(dataset, cls, values["labels"], values["seed"]))
+    dataset = with_labels(dataset, cls, values["labels"], values["seed"])
+    return Request(values, cls, dataset, None if file is None else Path(file))
+
+
+def _file_first(rest: list[str]) -> tuple[str | None, list[str]]:
+    """The configuration file, and the words with it in front: what is typed holds, wherever it stands.
+
+    Raises:
+        ConfigurationError: when there is more than one.
+    """
+    file = option(rest, "config")
+    others, previous, count = [], "", 0
+    for word in rest:
+        named = word == "--config" or word.startswith("--config=")
+        count += named
+        if not named and previous != "--config":
+            others.append(word)
+        previous = word
+    if count > 1:
+        raise ConfigurationError("there is more than one --config; write what they hold into one file")
+    return file, others if file is None else [f"--config={file}", *others]
 
 
 def _own_objective(rest: list[str]) -> list[str]:

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pyro_vae.cli import datasets
+from pyro_vae.cli.plain import read_yaml
 from pyro_vae.data import Dataset
-from pyro_vae.errors import CheckpointError, check_choice
+from pyro_vae.errors import CheckpointError, ConfigurationError, check_choice
 from pyro_vae.files import read_torch
 from pyro_vae.training import History
 from pyro_vae.variants import Variant, load
@@ -42,7 +41,7 @@ class OpenRun:
     def dataset(self, name: str | None = None, root: str | None = None) -> Dataset:
         """The data set that the run was trained on (or another), transformed as for training."""
         name = name or self.options.get("data")
-        if name is None:
+        if not isinstance(name, str):
             raise CheckpointError(f"{str(self.path)!r} does not say what it was trained on; name the data: --data NAME")
         transform = self.options.get("transform")
         label = self.options.get("label_column") if name == self.options.get("data") else None
@@ -68,11 +67,11 @@ def open_run(name: str, weights: str | None = None) -> OpenRun:
     text: str | None = None
     options: dict[str, Any] = {}
     if (folder / "run.yaml").is_file():
-        text = (folder / "run.yaml").read_text(encoding="utf-8")
         try:
-            options = yaml.safe_load(text) or {}
-        except yaml.YAMLError as error:
-            raise CheckpointError(f"{str(folder / 'run.yaml')!r} is damaged: {' '.join(str(error).split())}") from None
+            options = read_yaml(str(folder / "run.yaml"))
+        except ConfigurationError as error:
+            raise CheckpointError(f"damaged: {error}") from None
+        text = (folder / "run.yaml").read_text(encoding="utf-8")
     if path.is_dir():
         chosen = weights or ("best" if options.get("patience") else "last")
         path = folder / f"{check_choice('weights', chosen, ['best', 'last'])}.pt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -16,8 +17,8 @@ from typing import Any
 from torch import Tensor
 
 from pyro_vae.comparison.systems import SYSTEMS, System
-from pyro_vae.comparison.tasks import RECIPES, Recipe, Task, make_task
-from pyro_vae.data import Dataset, load
+from pyro_vae.comparison.tasks import RECIPES, Recipe, Task, make_task, pooled
+from pyro_vae.data import Dataset, Split, load
 from pyro_vae.errors import ConfigurationError, check_choice, check_positive
 from pyro_vae.files import make_folder, write_text
 from pyro_vae.randomness import seeded
@@ -42,6 +43,7 @@ class Cell:
         seconds: of training.
         epochs: of the recipe.
         recipe: what the systems have in common (:meth:`Recipe.words`).
+        fingerprint: of the data, as they were prepared, and their labels.
     """
 
     data: str
@@ -53,6 +55,7 @@ class Cell:
     seconds: float
     epochs: int
     recipe: str = ""
+    fingerprint: str = ""
 
 
 class Comparison:
@@ -138,12 +141,13 @@ def compare(
         seeds: how many times everything is repeated.
         epochs: in place of the recipe's.
         recipe: what all systems share; that of the data set if not given.
-        folder: where each cell is kept when it is done; what is there already is not run again.
+        folder: where each cell is kept when it is done; one that is there already, of the same data and recipe, is not
+            run again.
         report: called with each cell, its number and how many there are.
 
     Raises:
-        ConfigurationError: for unknown systems, or data without a recipe.
-        ValueError: for data without classes, or fewer labels than are to be shown.
+        ConfigurationError: for unknown systems, data without a recipe or without classes, or fewer labels than are to
+            be shown; before anything is trained.
 
     Example:
         >>> comparison = compare("digits", labels=[100], systems=["pixels"], seeds=2)
@@ -157,15 +161,23 @@ def compare(
         recipe = RECIPES[dataset.name]
     if epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=check_positive("epochs", epochs))
-    chosen = [SYSTEMS[check_choice("systems", name, SYSTEMS)] for name in systems or SYSTEMS]
-    plan = [(n, seed, system) for n in labels for seed in range(check_positive("seeds", seeds)) for system in chosen]
+    chosen = dict.fromkeys(check_choice("systems", name, SYSTEMS) for name in systems or SYSTEMS)
+    numbers = dict.fromkeys(labels)
+    plan = [(n, seed, name) for n in numbers for seed in range(check_positive("seeds", seeds)) for name in chosen]
+    whole = pooled(dataset, recipe)
+    classes = dataset.num_classes
+    assert classes is not None
+    for n in numbers:  # now, not when the cells before it are done
+        make_task(whole, classes, n, 0, recipe)
     kept = None if folder is None else make_folder(folder)
-    words = recipe.words(dataset.shape)
+    words, fingerprint = recipe.words(dataset.shape), _fingerprint(whole)
     cells = []
-    for number, (num_labels, seed, system) in enumerate(plan, start=1):
-        cell = _read(kept, dataset.name, num_labels, system.name, seed, words)
-        if cell is None:
-            cell = _run(system, make_task(dataset, num_labels, seed, recipe), dataset.name, num_labels, words)
+    for number, (n, seed, name) in enumerate(plan, start=1):
+        cell = _read(kept, dataset.name, n, name, seed)
+        if cell is None or (cell.recipe, cell.fingerprint) != (words, fingerprint):
+            task = make_task(whole, classes, n, seed, recipe)
+            test, pool, seconds = _run(SYSTEMS[name], task)
+            cell = Cell(dataset.name, n, name, seed, test, pool, seconds, recipe.epochs, words, fingerprint)
             _write(kept, cell)
         cells.append(cell)
         if report is not None:
@@ -173,7 +185,8 @@ def compare(
     return Comparison(cells)
 
 
-def _run(system: System, task: Task, data: str, num_labels: int | None, words: str) -> Cell:
+def _run(system: System, task: Task) -> tuple[float, float | None, float]:
+    """Accuracy on the test set and on the pool, and the seconds that training took."""
     start = time.perf_counter()
     with seeded(task.seed):
         predict = system.learn(task)
@@ -183,7 +196,14 @@ def _run(system: System, task: Task, data: str, num_labels: int | None, words: s
         test = _accuracy(predict(task.test.x), task.test.y)
         hidden = hidden.nonzero()[:_POOL, 0]  # the data are in random order
         pool = _accuracy(predict(task.train.x[hidden]), task.hidden[hidden]) if len(hidden) else None
-    return Cell(data, num_labels, system.name, task.seed, test, pool, seconds, task.recipe.epochs, words)
+    return test, pool, seconds
+
+
+def _fingerprint(whole: Split) -> str:
+    assert whole.y is not None
+    digest = hashlib.blake2b(whole.x.numpy().tobytes(), digest_size=16)
+    digest.update(whole.y.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _accuracy(named: Tensor, true: Tensor) -> float:
@@ -194,11 +214,13 @@ def _place(folder: Path, data: str, labels: int | None, system: str, seed: int) 
     return folder / f"{data}-{'all' if labels is None else labels}-{system}-{seed}.json"
 
 
-def _read(folder: Path | None, data: str, labels: int | None, system: str, seed: int, recipe: str) -> Cell | None:
+def _read(folder: Path | None, data: str, labels: int | None, system: str, seed: int) -> Cell | None:
     if folder is None or not (path := _place(folder, data, labels, system, seed)).exists():
         return None
-    cell = Cell(**json.loads(path.read_text()))
-    return cell if cell.recipe == recipe else None  # of another one
+    try:
+        return Cell(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        return None  # damaged, or of another version: it is run again
 
 
 def _write(folder: Path | None, cell: Cell) -> None:

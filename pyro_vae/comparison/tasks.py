@@ -11,10 +11,11 @@ from torch import Tensor
 
 from pyro_vae import likelihoods
 from pyro_vae.data import Dataset, RandomAffine, Split, labelled_subset, threshold
+from pyro_vae.errors import ConfigurationError
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Conv, Network
 
-__all__ = ["RECIPES", "Recipe", "Task", "make_task"]
+__all__ = ["RECIPES", "Recipe", "Task", "make_task", "pooled"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Recipe:
     precision: str = "float32"
 
     def words(self, shape: tuple[int, ...]) -> str:
-        """All of it for data of this shape, as text: recipes that differ differ in it."""
+        """All of it for data of this shape, as text; of ``prepare`` only the name, since the data show what it does."""
         made: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         made |= {name: make() for name in ("network", "encoder", "decoder") if (make := made[name]) is not None}
         made["likelihood"] = self.likelihood(shape)
@@ -122,29 +123,48 @@ class Task:
         return self.train[self.train.labelled]
 
 
-def make_task(dataset: Dataset, num_labels: int | None, seed: int, recipe: Recipe) -> Task:
-    """Cut a data set into four fifths to train on and one fifth for the test, and hide labels.
+def pooled(dataset: Dataset, recipe: Recipe) -> Split:
+    """The data of all splits together, prepared as the recipe says.
+
+    Raises:
+        ConfigurationError: for data without classes.
+    """
+    if dataset.num_classes is None:
+        raise ConfigurationError(f"data set {dataset.name!r} has no classes to predict")
+    splits = (dataset.train, dataset.valid, dataset.test)
+    x, y = torch.cat([s.x for s in splits]), torch.cat([s.y for s in splits])  # type: ignore[misc]
+    return Split(x if recipe.prepare is None else recipe.prepare(x), y)
+
+
+def make_task(whole: Split, classes: int, num_labels: int | None, seed: int, recipe: Recipe) -> Task:
+    """Cut data into four fifths to train on and one fifth for the test, and hide labels.
+
+    Data that have no label are for training: they can be no test of anything.
 
     Args:
-        dataset: of all its splits together.
+        whole: what :func:`pooled` gave.
+        classes: how many.
         num_labels: how many labels to show, the same number of each class; ``None`` shows all.
         seed: of the cut and of the labels.
         recipe: of all systems.
 
     Raises:
-        ValueError: for data without classes, or with fewer labels than are to be shown.
+        ConfigurationError: when there are fewer labels than are to be shown, or too few data of a class to be cut.
     """
     from sklearn.model_selection import train_test_split
 
-    if dataset.num_classes is None:
-        raise ValueError(f"data set {dataset.name!r} has no classes to predict")
-    splits = (dataset.train, dataset.valid, dataset.test)
-    x, y = torch.cat([s.x for s in splits]), torch.cat([s.y for s in splits])  # type: ignore[misc]
-    whole = Split(x if recipe.prepare is None else recipe.prepare(x), y)
-    train, test = train_test_split(range(len(whole)), test_size=0.2, random_state=seed, stratify=whole.y)
-    known = whole[torch.as_tensor(train)]
+    if num_labels is not None and num_labels < classes:
+        raise ConfigurationError(f"{num_labels} labels: there are {classes} classes, and each needs one at least")
+    assert whole.y is not None
+    rows = whole.labelled.nonzero()[:, 0]
+    try:
+        train, test = train_test_split(rows.numpy(), test_size=0.2, random_state=seed, stratify=whole.y[rows].numpy())
+        others = (~whole.labelled).nonzero()[:, 0]
+        known = whole[torch.cat([torch.from_numpy(train), others])]
+        shown = known if num_labels is None else labelled_subset(known, num_labels, seed=seed)
+    except ValueError as error:
+        raise ConfigurationError(f"{'all' if num_labels is None else num_labels} labels: {error}") from None
     assert known.y is not None
-    shown = known if num_labels is None else labelled_subset(known, num_labels, seed=seed)
     assert shown.y is not None
     hidden = torch.where(shown.y < 0, known.y, torch.full_like(known.y, -1))
-    return Task(shown, hidden, whole[torch.as_tensor(test)], dataset.num_classes, recipe, seed)
+    return Task(shown, hidden, whole[torch.from_numpy(test)], classes, recipe, seed)

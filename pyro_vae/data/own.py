@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pyro_vae.data.convert import as_split
 from pyro_vae.data.files import DataCorrupted, DataNotFound
@@ -54,9 +53,18 @@ def read(path: Path, seed: int, valid: int | float | None, label: str | None) ->
         raise DataCorrupted(f"{str(path)!r} cannot be read: {error}") from error
     if table:
         arrays, columns, class_names = _columns(path, frame, label)
+    else:
+        class_names = _name_classes(arrays)
+    if "x" not in arrays and not {"x_train", "x_test"} <= set(arrays):
+        raise DataCorrupted(f"{str(path)!r} holds {', '.join(map(repr, arrays)) or 'nothing'}; wanted are {_LAYOUT}")
+    names = ["x"] if "x" in arrays else [name for name in ("x_train", "x_valid", "x_test") if name in arrays]
+    data = {name: arrays[name] for name in names}
+    _check_alike(path, data)
+    bytes_ = all(values.dtype == np.uint8 for values in data.values())
+    kind = _kind(data, bytes_)
+    if kind == "real":
+        arrays |= _centred(data)
     parts = _parts(path, arrays, seed, valid)
-    bytes_ = (arrays["x"] if "x" in arrays else arrays["x_train"]).dtype == np.uint8
-    kind = _kind(torch.cat([part.x.flatten() for part in parts]), bytes_)
     train, valid_split, test = parts
     if kind == "grey" and bytes_:
         train, valid_split, test = (Split(part.x / 255, part.y) for part in parts)
@@ -88,10 +96,12 @@ def _columns(
     arrays: dict[str, np.ndarray] = {}
     if (label or "y") in table:
         y = table.pop(label or "y")
-        if not pd.api.types.is_numeric_dtype(y):
+        if y.isna().all():
+            pass  # there are no labels
+        elif not pd.api.types.is_numeric_dtype(y):
             codes, words = pd.factorize(y, sort=True)  # -1 where there is none
             arrays["y"], names = codes, tuple(map(str, words))
-        elif pd.api.types.is_float_dtype(y) and (y.dropna() % 1 == 0).all() and y.isna().any():
+        elif pd.api.types.is_float_dtype(y) and y.isna().any() and ((y.dropna() % 1 == 0) & (y.dropna() >= 0)).all():
             arrays["y"] = y.fillna(-1).to_numpy().astype(np.int64)  # a gap makes floats of a column of classes
         else:
             arrays["y"] = y.to_numpy()
@@ -129,10 +139,10 @@ def _parts(
 
     if "x" in arrays:
         whole = part("")
+        if len(whole) < 4:
+            raise ValueError(f"{str(path)!r}: {len(whole)} data cannot be cut into train, valid and test")
         classes = whole.y is not None and not whole.y.is_floating_point()
         return cut_by_fraction(whole, valid, seed, stratified=classes)
-    if not {"x_train", "x_test"} <= set(arrays):
-        raise DataCorrupted(f"{str(path)!r} holds {', '.join(map(repr, arrays)) or 'nothing'}; wanted are {_LAYOUT}")
     pool, test = part("_train"), part("_test")
     if "x_valid" in arrays:
         return pool, part("_valid"), test
@@ -150,11 +160,51 @@ def _image_first(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _kind(values: Tensor, bytes_: bool) -> str:
-    low, high = values.min(), values.max()
-    whole = bool((values == values.round()).all())
+def _name_classes(arrays: dict[str, np.ndarray]) -> tuple[str, ...] | None:
+    """Numbers in place of labels that are words, the same in all parts; the words, in order."""
+    named = [name for name, values in arrays.items() if name.startswith("y") and values.dtype.kind in "US"]
+    if not named:
+        return None
+    words = np.unique(np.concatenate([arrays[name].astype(str).ravel() for name in named]))
+    for name in named:
+        arrays[name] = np.searchsorted(words, arrays[name].astype(str))
+    return tuple(words.tolist())
+
+
+def _check_alike(path: Path, data: Mapping[str, np.ndarray]) -> None:
+    """Check that all parts hold data of one shape, and all or none of them bytes.
+
+    Raises:
+        ValueError: when they do not.
+    """
+    (first, one), *others = data.items()
+    for name, values in others:
+        if values.shape[1:] != one.shape[1:]:
+            shapes = f"{one.shape[1:]} in {first} and {values.shape[1:]} in {name}"
+            raise ValueError(f"{str(path)!r}: all parts must have the same event shape, got {shapes}")
+        if (values.dtype == np.uint8) != (one.dtype == np.uint8):
+            raise ValueError(f"{str(path)!r}: {first} holds {one.dtype} and {name} {values.dtype}; give both alike")
+
+
+def _kind(data: Mapping[str, np.ndarray], bytes_: bool) -> str:
+    arrays = [values for values in data.values() if values.size]
+    if not arrays or any(values.dtype.kind not in "biuf" for values in arrays):
+        return "real"  # what is wrong is told when they are made a split
+    low, high = min(values.min() for values in arrays), max(values.max() for values in arrays)
+    whole = all(bool((values == np.round(values)).all()) for values in arrays)
     if whole and low >= 0 and high <= 1:
         return "binary"
     if bytes_ or (low >= 0 and high <= 1):
         return "grey"
     return "counts" if whole and low >= 0 else "real"
+
+
+def _centred(data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tables of real numbers less the mean of each column, which single precision may be too coarse to hold."""
+    if any(values.ndim != 2 or values.dtype.kind not in "iuf" for values in data.values()):
+        return {}
+    wide = {name: values.astype(np.float64) for name, values in data.items()}
+    if not all(np.isfinite(values).all() for values in wide.values()):
+        return {}  # which is told when they are made a split
+    mean = next(iter(wide.values())).mean(0)
+    return {name: values - mean for name, values in wide.items()}

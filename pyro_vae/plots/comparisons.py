@@ -27,19 +27,21 @@ def comparison(found: Comparison) -> Figure:
     """
     systems, columns = found.systems(), found.columns()
     colours = [FIRST, SECOND] if len(columns) <= 2 else CLASSES
+    step = min(0.16, 0.8 / len(columns))
     with styled():
-        figure = Figure(7.0, 0.9 + 0.42 * len(systems), "")
+        figure = Figure(7.0, 0.9 + max(0.42, 0.09 * len(columns)) * len(systems), "")
         axes = figure.subplots()
         for place, (data, labels) in enumerate(columns):
-            shift = 0.16 * (place - (len(columns) - 1) / 2)
+            shift = step * (place - (len(columns) - 1) / 2)
+            colour = colours[place % len(colours)]
             label = f"{data}, {'all' if labels is None else labels} labels"
             for row, system in enumerate(systems):
                 values = 100 * np.array(found.accuracies(system.name, data, labels))
                 if not len(values):
                     continue
                 height = np.full(len(values), row + shift)
-                axes.plot(values, height, ".", color=colours[place], alpha=0.35, markersize=4)
-                axes.plot(values.mean(), row + shift, "o", color=colours[place], markersize=6, label=label)
+                axes.plot(values, height, ".", color=colour, alpha=0.35, markersize=4)
+                axes.plot(values.mean(), row + shift, "o", color=colour, markersize=6, label=label)
                 label = ""  # once in the legend
         axes.set_yticks(range(len(systems)), [system.words for system in systems])
         axes.invert_yaxis()

@@ -48,7 +48,7 @@ class Kept:
         return self.folder / "history.csv"
 
     def to_resume(self, resume: bool, settings: str) -> dict[str, Any] | None:
-        """What ``last.pt`` holds, or ``None`` where there is nothing to continue.
+        """What ``last.pt`` holds, or ``None`` where there is nothing to continue, nor anything to be written over.
 
         Args:
             resume: whether the user asked to continue it.
@@ -57,9 +57,15 @@ class Kept:
         Raises:
             CheckpointError: when there is a run but the user did not ask for it, or it is another one.
         """
-        if not self.last.exists():
-            return None
         path = str(self.last)
+        if not self.last.exists():
+            others = [each.name for each in (self.best, self._table) if each.exists()]
+            if others and not resume:  # of a run that was killed in its first epoch, or of somebody else
+                raise CheckpointError(
+                    f"folder {str(self.folder)!r} holds {' and '.join(others)}, which this run would write over; name "
+                    f"another folder, or say resume=True if they may go"
+                )
+            return None
         if not resume:
             raise CheckpointError(
                 f"folder {str(self.folder)!r} already holds a run; continue it with resume=True, or name another folder"

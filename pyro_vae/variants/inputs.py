@@ -64,14 +64,16 @@ class Inputs(Stored):
         """Check data and, where the story has them, labels, and bring them to the weights' device and precision.
 
         Args:
-            x: data (N, \\*shape), or a split, whose labels are used where ``y`` is not given.
+            x: data (N, \\*shape); or a split, a pair (x, y) or a ``torch.utils.data.Dataset``, whose labels are used
+                where ``y`` is not given.
             y: labels, with -1 or NaN where they are missing.
 
         Raises:
             DataError: what does not fit, labels that are not wanted, or wanted and missing.
         """
+        x, theirs = self._taken_apart(x)
         if y is None and self.labels != "none":
-            y = getattr(x, "y", None)
+            y = theirs
         if y is not None and self.labels == "none":
             raise DataError(f"{type(self).__name__} has no labels in its story; leave y out")
         x = self.as_data(x)
@@ -85,7 +87,7 @@ class Inputs(Stored):
         """The data whose labels are known, checked, also where :meth:`batch` would want every label.
 
         Args:
-            x: data (N, \\*shape), or a split, whose labels are used where ``y`` is not given.
+            x: data (N, \\*shape), or anything that has labels with it, which are used where ``y`` is not given.
             y: labels, with -1 or NaN where they are missing.
 
         Returns:
@@ -94,7 +96,8 @@ class Inputs(Stored):
         Raises:
             DataError: when data or labels do not fit.
         """
-        y = getattr(x, "y", None) if y is None else y
+        x, theirs = self._taken_apart(x)
+        y = theirs if y is None else y
         x = self.as_data(x)
         if y is None:
             return None
@@ -108,6 +111,14 @@ class Inputs(Stored):
         Raises:
             DataError: wrong type, shape, dtype, NaN, or values outside the likelihood's support.
         """
+        x, _ = self._taken_apart(x)
+        if x.dim() and not len(x):
+            raise DataError(f"x: there are no data (shape {tuple(x.shape)})")
+        self.check_data(x)
+        return x.to(self.device, self.dtype if x.is_floating_point() else None)
+
+    def _taken_apart(self, x: Any) -> tuple[Tensor, Any]:
+        """Data as a tensor, and the labels that came with them."""
         if isinstance(x, np.ndarray):
             try:
                 x = as_numbers(x, "x")
@@ -115,15 +126,13 @@ class Inputs(Stored):
                 raise DataError(str(error)) from error
         if hasattr(x, "train") and hasattr(x, "test"):
             raise DataError("x: this is a whole data set; give one of its splits: .train, .valid or .test")
-        if not isinstance(x, Tensor):
-            try:
-                x = as_split(x).x
-            except (ValueError, TypeError) as error:
-                raise DataError(f"x: {error}") from error
-        if x.dim() and not len(x):
-            raise DataError(f"x: there are no data (shape {tuple(x.shape)})")
-        self.check_data(x)
-        return x.to(self.device, self.dtype if x.is_floating_point() else None)
+        if isinstance(x, Tensor):
+            return x, None
+        try:
+            split = as_split(x)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"x: {error}") from error
+        return split.x, split.y
 
     def check_data(self, x: Tensor) -> None:
         """Check that the data (N, \\*shape) are such as the story tells of.

@@ -140,3 +140,54 @@ def test_missing_and_damaged_files_and_words_in_tables(tmp_path):
 def test_fraction_for_validation(tmp_path):
     np.save(tmp_path / "x.npy", np.linspace(0, 1, 200).reshape(100, 2))
     assert len(data.load(tmp_path / "x.npy", valid=0.2).valid) == 17  # of the 85 that are not for the test
+
+
+def test_large_numbers_keep_what_tells_them_apart(tmp_path):
+    """Seconds since 1970 differ by less than single precision can hold."""
+    times = 1.7e9 + np.arange(200.0)
+    rows = "\n".join(f"{time:.0f},{i % 7}.5" for i, time in enumerate(times))
+    (tmp_path / "t.csv").write_text(f"time,other\n{rows}\n")
+    loaded = data.load(tmp_path / "t.csv")
+    values = torch.cat([split.x for split in (loaded.train, loaded.valid, loaded.test)])[:, 0]
+    assert len(values.unique()) == 200
+    assert loaded.train.x.mean(0).tolist() == pytest.approx([0, 0], abs=1e-6)
+    assert loaded.train.x.std(0, correction=0).tolist() == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_labels_that_are_words_are_classes_in_arrays_too(tmp_path):
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    y = np.array(["oak", "ash", "elm"] * 10)
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x[:2], y_test=np.array(["elm", "ash"]))
+    loaded = data.load(tmp_path / "a.npz", valid=0)
+    assert loaded.class_names == ("ash", "elm", "oak")
+    assert loaded.num_classes == 3
+    assert loaded.test.y.tolist() == [1, 0]
+    assert sorted(loaded.train.y.bincount().tolist()) == [10, 10, 10]
+
+
+@pytest.mark.parametrize(
+    ("column", "labels"),
+    [(["", "", "", ""], None), (["-5.0", "2.0", "", "3.0"], torch.float32), (["0", "2", "", "1"], torch.int64)],
+)
+def test_columns_of_labels_with_gaps(tmp_path, column, labels):
+    rows = "\n".join(f"{i}.5,{column[i % 4]}" for i in range(40))
+    (tmp_path / "t.csv").write_text(f"a,y\n{rows}\n")
+    loaded = data.load(tmp_path / "t.csv")
+    assert (None if loaded.train.y is None else loaded.train.y.dtype) == labels
+    assert loaded.num_classes == (3 if labels == torch.int64 else None)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros((2, 3))}, "two.npz': 2 data cannot be cut"),
+        (
+            {"x_train": np.zeros((9, 3), dtype=np.uint8), "x_test": np.zeros((9, 3))},
+            "x_train holds uint8 and x_test float64; give both alike",
+        ),
+    ],
+)
+def test_what_cannot_be_cut_or_told_is_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "two.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        data.load(tmp_path / "two.npz")
