@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,10 @@ from pyro_vae.parts import Shape, support_of
 __all__ = ["Family", "alike", "innermost", "read_family"]
 
 
+_FORMS = dict.fromkeys(("logits", "probs"), ("logits", "probs"))
+"""What torch computes from each other when it needs them."""
+
+
 @dataclass(frozen=True)
 class Family:
     """A site's distribution, read off the object that the program drew from.
@@ -24,7 +29,8 @@ class Family:
         event_shape: shape of one value.
         support: torch's constraint, or ``None`` where the distribution does not say.
         parameters: names of its parameters, each with its value where that is one fixed number.
-        learned: names of the parameters that are trained.
+        computed: names of the parameters that are functions of other sites or of the programs' arguments.
+        learned: names of the other parameters that are trained.
         improper: log p is 0 everywhere.
         point: a delta whose place is a function of the parents alone, not itself random.
         factor: no distribution but a ``pyro.factor``, a term that the program adds to its log-density.
@@ -34,6 +40,7 @@ class Family:
     event_shape: Shape
     support: Any
     parameters: dict[str, float | None]
+    computed: tuple[str, ...]
     learned: tuple[str, ...]
     improper: bool
     point: bool
@@ -58,27 +65,35 @@ def alike(one: Any, other: Any) -> bool:
     return not all(places) or bool(places[0] & places[1])
 
 
-def read_family(fn: Any, depends: bool, value: Any, again: Any) -> Family:
-    """The family of ``fn``; ``value`` and ``again`` are two draws with the same parents, to know a point by."""
+def read_family(fn: Any, depends: Callable[[str], bool], value: Any, again: Any) -> Family:
+    """The family of a distribution.
+
+    Args:
+        fn: the distribution.
+        depends: whether the parameter of that name is computed from parents.
+        value: a draw.
+        again: another draw with the same parents, to know a point by.
+    """
     inner = innermost(fn)
     constraints = inner.arg_constraints if isinstance(inner.arg_constraints, dict) else {}
     parameters: dict[str, float | None] = {}
-    learned = []
+    computed, learned = [], []
     given = [name for name in constraints if name in vars(inner)]
     # torch computes the other forms of a parameter when it needs them; one is enough
     if "logits" in given or "probs" in given:
-        told = "logits" if depends or inner.logits.requires_grad else "probs"
+        told = "logits" if any(map(depends, ("logits", "probs"))) or inner.logits.requires_grad else "probs"
         given = [name for name in given if name not in ("logits", "probs")] + [told]
     if "scale_tril" in given:
         given = [name for name in given if not name.endswith("_matrix")]
     for name in given:
         tensor = torch.as_tensor(detach_provenance(getattr(inner, name)))
-        fixed = (
-            not depends and not tensor.requires_grad and tensor.numel() and bool((tensor == tensor.flatten()[0]).all())
-        )
-        parameters[name] = tensor.flatten()[0].item() if fixed else None
-        if tensor.requires_grad and not depends:
+        parameters[name] = None
+        if any(map(depends, _FORMS.get(name, (name,)))):
+            computed.append(name)
+        elif tensor.requires_grad:
             learned.append(name)
+        elif tensor.numel() and bool((tensor == tensor.flatten()[0]).all()):
+            parameters[name] = tensor.flatten()[0].item()
     value, again = detach_provenance(value), detach_provenance(again)
     point = isinstance(inner, Delta) and value.shape == again.shape and bool(torch.equal(value, again))
     return Family(
@@ -86,6 +101,7 @@ def read_family(fn: Any, depends: bool, value: Any, again: Any) -> Family:
         tuple(fn.event_shape),
         support_of(fn),
         parameters,
+        tuple(computed),
         tuple(learned),
         isinstance(inner, ImproperUniform),
         point,

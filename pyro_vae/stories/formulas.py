@@ -99,7 +99,7 @@ def _described(site: Site, weights: str) -> str:
         text = _SYMBOLS.get(name, rf"\mathrm{{{name.replace('_', ' ')}}}")
         if value is not None:
             text = f"{value:g}"
-        elif site.parents:
+        elif name in family.computed:
             text += rf"_{weights}({joined(site.parents)})"
         inside.append(text + "^2" * (family.name == "Normal" and name == "scale"))
     name = r"\mathcal{N}" if family.name == "Normal" else rf"\mathrm{{{family.name}}}"

@@ -115,14 +115,16 @@ def _traced(variant: Any, arguments: tuple[Any, ...], kind: str) -> Structure:
     for name, inputs in model_tracker.inputs.items():
         if len(inputs) == 1 and (source := next(iter(inputs))).startswith(_INPUT):
             known.setdefault(source, name)
+    values = [(n["name"], n["value"]) for t in (guide_trace, model_trace) for n in t.nodes.values() if _is_story(n)]
+    whole = {name for name, value in [*zip(names, arguments, strict=True), *values] if not _is_float(value)}
     programs = []
     for sign, trace, tracker, program in (
         ("", model_trace, model_tracker, variant.model),
         ("-", guide_trace, guide_tracker, variant.guide),
     ):
-        again = _again(program, trace, arguments)
+        again, sources = _again(program, trace, arguments)
         sites = {
-            name: _site(node, tracker, known, sizes, again.nodes[name])
+            name: _site(node, tracker, known, sizes, again.nodes[name], sources, whole)
             for name, node in trace.nodes.items()
             if _is_story(node)
         }
@@ -158,20 +160,64 @@ def _argument_names(program: Callable[..., Any], count: int) -> list[str]:
     return [*names, *(f"input{i}" for i in range(len(names), count))][:count]
 
 
-def _again(program: Any, trace: Any, arguments: tuple[Any, ...]) -> Any:
-    """The program once more with the same draws, except that sites with a delta are drawn anew."""
+def _again(program: Any, trace: Any, arguments: tuple[Any, ...]) -> tuple[Any, list[Tensor]]:
+    """The program once more with the same draws, except that sites with a delta are drawn anew.
+
+    Returns:
+        Its trace, and the draws and arguments that gradients can be taken of.
+    """
     kept = trace.copy()
+    sources: list[Tensor] = []
+
+    def source(value: Any) -> Any:
+        if not _is_float(value):
+            return value
+        sources.append(value.detach().clone().requires_grad_())
+        return sources[-1] * 1  # which a program may write into
+
     for name, node in trace.nodes.items():
         if node["type"] != "sample":
             continue
         if not node["is_observed"] and isinstance(innermost(node["fn"]), Delta):
             kept.remove_node(name)
         else:
-            node["value"] = detach_provenance(node["value"])
-    return poutine.trace(poutine.replay(program, trace=kept)).get_trace(*arguments)
+            node["value"] = source(detach_provenance(node["value"]))
+    again = poutine.trace(poutine.replay(program, trace=kept)).get_trace(*map(source, arguments))
+    return again, sources
 
 
-def _site(node: Any, tracker: _Tracker, known: dict[str, str], sizes: set[int], again: Any) -> Site:
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _computed(fn: Any, name: str, sources: list[Tensor], beside: bool) -> bool:
+    """Whether a parameter of a distribution is computed from parents, by the way that gradients take.
+
+    Args:
+        fn: the distribution.
+        name: of the parameter.
+        sources: what gradients can be taken of.
+        beside: whether there are parents beside them, of which none can; then what is no fixed number is computed.
+    """
+    parameter = getattr(innermost(fn), name, None)
+    if not isinstance(parameter, Tensor):
+        return False
+    if parameter.requires_grad and sources:
+        found = torch.autograd.grad(parameter.sum(), sources, retain_graph=True, allow_unused=True)
+        if any(gradient is not None for gradient in found):
+            return True
+    return beside and (parameter.requires_grad or len(parameter.unique()) > 1)
+
+
+def _site(
+    node: Any,
+    tracker: _Tracker,
+    known: dict[str, str],
+    sizes: set[int],
+    again: Any,
+    sources_again: list[Tensor],
+    whole: set[str],
+) -> Site:
     name = node["name"]
     part, sources = tracker.parts.get(name, (None, frozenset()))
     try:
@@ -180,6 +226,10 @@ def _site(node: Any, tracker: _Tracker, known: dict[str, str], sizes: set[int], 
         inner = innermost(node["fn"])
         sources = sources | get_provenance([v for v in vars(inner).values() if isinstance(v, Tensor)])
     parents = {known.get(source, source.removeprefix(_INPUT)) for source in sources} - {name}
+
+    def depends(parameter: str) -> bool:
+        return bool(parents) and _computed(again["fn"], parameter, sources_again, bool(parents & whole))
+
     plates = tuple(
         Plate(f.name, f.full_size or f.size, f.size in sizes)
         for f in sorted(node["cond_indep_stack"], key=lambda f: f.dim if f.dim is not None else 0)
@@ -191,7 +241,7 @@ def _site(node: Any, tracker: _Tracker, known: dict[str, str], sizes: set[int], 
         node["is_observed"],
         tuple(sorted(parents)),
         plates,
-        read_family(node["fn"], bool(parents), node["value"], again["value"]),
+        read_family(node["fn"], depends, node["value"], again["value"]),
         part,
         bool(node["infer"].get("enumerate")),
         float(scale) if not isinstance(scale, Tensor) or scale.numel() == 1 else 1.0,

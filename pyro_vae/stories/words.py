@@ -164,13 +164,14 @@ def _described(site: Site) -> str:
         return text.replace(f"{article} {name}", f"a uniform {name}") + (f" over {levels + 1} values" if levels else "")
     if standard or family.point or not parameters:
         return text
-    free = [name for name, value in parameters.items() if value is None]
     told = [f"{name} {value:g}" for name, value in parameters.items() if value is not None]
-    if free and site.parents:
-        told.append(f"{' and '.join(free)} computed from {_names(site.parents)}")
-    elif free:
-        learned = set(free) <= set(family.learned)
-        told.append(f"{'learned' if learned else 'given'} {' and '.join(free)}")
+    if family.computed:
+        told.append(f"{' and '.join(family.computed)} computed from {_names(site.parents)}")
+    if family.learned:
+        told.append(f"learned {' and '.join(family.learned)}")
+    others = {name for name, value in parameters.items() if value is None} - {*family.computed, *family.learned}
+    if others:
+        told.append(f"given {' and '.join(name for name in parameters if name in others)}")
     return f"{text}{',' * (len(shape) > 1)} with {' and '.join(told)}"
 
 

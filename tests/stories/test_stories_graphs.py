@@ -301,7 +301,7 @@ def test_raw_programs_are_described_from_their_distributions(stories):
         "  1. draw μ from a normal in 2 dimensions with loc 0 and scale 10",
         "For each datum n = 1, ..., N:",
         "  2. draw k from a uniform categorical over 3 values",
-        "  3. draw obs given k, μ from a normal in 2 dimensions with loc and scale computed from k, μ",
+        "  3. draw obs given k, μ from a normal in 2 dimensions with scale 0.5 and loc computed from k, μ",
         "The guide, reading obs:",
         "  For each of 3 in plate 'clusters':",
         "    draw μ from a normal in 2 dimensions with scale 0.1 and learned loc",
