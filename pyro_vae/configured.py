@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pyro.nn import PyroModule
 
 from pyro_vae.errors import ConfigurationError
 
@@ -124,10 +125,10 @@ def to_config(value: Any) -> Any:
         return _distribution_config(value)
     if type(value).__module__.startswith("pyro.infer"):  # one of Pyro's own objectives
         return _objective_config(value)
-    raise ConfigurationError(
-        f"{value!r} cannot be written as text, so the object made with it cannot be saved; "
-        f"write a subclass of the part with numbers and strings as arguments instead"
-    )
+    mend = "write a subclass of the part with numbers and strings as arguments instead"
+    if isinstance(value, PyroModule):
+        mend = "write a subclass of Variant that makes it from numbers, strings and parts (docs/own_parts.md)"
+    raise ConfigurationError(f"{value!r} cannot be written as text, so the object made with it cannot be saved; {mend}")
 
 
 def _distribution_config(value: torch.distributions.Distribution) -> dict[str, Any]:

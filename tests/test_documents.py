@@ -68,6 +68,15 @@ def test_the_parts_of_ones_own_are_those_of_the_story(capsys):
     pyro_vae.fit(space["of_images"], space["digits"].train[:128], epochs=1)
     assert not torch.equal(layers.last.weight, before)
     counts = pyro_vae.VAE(space["Ring"](), space["Counts"](5), space["Laplace"]())
+    scaled = space["scaled"]
+    assert "s | x ~ LogNormal" in printed
+    assert space["history"].epochs == 1
+    assert scaled.config["init_args"]["shape"] == [1, 8, 8]
+    elbo, log_p = (
+        pyro_vae.evaluation.elbo(scaled, space["digits"].test).elbo.mean(),
+        pyro_vae.evaluation.log_likelihood(scaled, space["digits"].test, num_samples=50).mean(),
+    )
+    assert elbo < log_p
     with pytest.raises(pyro_vae.DataError, match=r"which is the whole numbers from 0 on .*is -1\).*standardised"):
         pyro_vae.fit(counts, torch.tensor([[0.0, 1, 2, -1, 0]]), epochs=1)
 

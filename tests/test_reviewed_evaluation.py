@@ -10,9 +10,10 @@ import torch
 from scipy import integrate
 
 import pyro_vae as pv
-from pyro_vae import evaluation, labels, likelihoods, networks, objectives, posteriors, priors
+from pyro_vae import data, evaluation, labels, likelihoods, networks, objectives, posteriors, priors
 from pyro_vae.evaluation.likelihood.estimate import log_mean
 from pyro_vae.likelihoods.binary import _ContinuousBernoulli
+from pyro_vae.randomness import seeded
 from tests import family
 from tests.statistics import z_score
 
@@ -188,3 +189,40 @@ def test_a_kl_of_no_latent_is_refused():
 def test_weights_of_numpy_are_numbers():
     vae = pv.VAE(priors.StandardNormal(2), likelihoods.Bernoulli(5), beta=np.float32(2))
     assert vae.beta(0.0) == 2.0
+
+
+# -- data that have their labels with them
+
+
+class Pairs(torch.utils.data.Dataset):
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, i):
+        return self.x[i], self.y[i]
+
+
+@pytest.mark.parametrize("form", [data.Split, lambda x, y: (x, y), torch.utils.data.TensorDataset, Pairs])
+def test_labels_that_come_with_data_are_used_whatever_the_form(form):
+    torch.manual_seed(0)
+    m2 = pv.M2(3, priors.StandardNormal(2), likelihoods.Normal(5))
+    x, y = torch.randn(12, 5), torch.arange(12) % 3
+    given = form(x, y)
+    with seeded(0):
+        apart = evaluation.elbo(m2, x, y)
+    with seeded(0):
+        together = evaluation.elbo(m2, given)
+    assert torch.equal(apart.elbo, together.elbo)
+    assert evaluation.accuracy(m2, given) == evaluation.accuracy(m2, x, y)
+    with seeded(0):
+        apart = evaluation.log_likelihood(m2, x, y, num_samples=20)
+    with seeded(0):
+        assert torch.equal(evaluation.log_likelihood(m2, given, num_samples=20), apart)
+    assert torch.equal(m2.encode(given).mean, m2.encode(x, y).mean)
+    conditional = pv.ConditionalVAE(labels.Categorical(3), priors.StandardNormal(2), likelihoods.Normal(5))
+    assert evaluation.elbo(conditional, given).elbo.shape == (12,)
+    plain = pv.VAE(priors.StandardNormal(2), likelihoods.Normal(5))
+    assert evaluation.elbo(plain, given).elbo.shape == (12,)  # whose story has no labels

@@ -130,7 +130,10 @@ def fit(
         ['beta', 'elbo', 'kl', 'loss']
     """
     if not isinstance(variant, Variant):
-        raise ConfigurationError(f"fit trains a variant such as pv.VAE(...), got {variant!r}")
+        raise ConfigurationError(
+            f"fit trains a variant such as pv.VAE(...), or one made of programs of your own, pv.Variant(model, guide), "
+            f"got {variant!r}"
+        )
     if not callable(optimizer) or isinstance(optimizer, torch.optim.Optimizer | PyroOptim):
         raise ConfigurationError(
             f"optimizer makes a torch optimiser from parameters and lr: give torch.optim.AdamW, or "

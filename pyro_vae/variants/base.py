@@ -41,7 +41,7 @@ class Variant(Inputs):
     -1 or NaN for a label that is missing.
 
     Args:
-        model: p(x, z), a program that observes ``x`` (B, \\*shape) or draws ``size`` new data.
+        model: p(x, z), a program that observes ``x`` (B, \\*shape) or draws ``size`` new data from its ``likelihood``.
         guide: q(z | x), a program with the same arguments.
         beta: weight of the KL, a number or a schedule over epochs.  Without :func:`pyro_vae.fit`, which moves it
             along, a schedule stands at its final value; :meth:`anneal` sets it.
@@ -102,8 +102,25 @@ class Variant(Inputs):
 
     @property
     def likelihood(self) -> Likelihood:
-        """p(x | z)."""
-        return self.model.likelihood  # type: ignore[return-value]
+        """p(x | z).
+
+        Raises:
+            ConfigurationError: in a variant of one's own whose model has no such part.
+        """
+        found = getattr(self.model, "likelihood", None)
+        for name, program in (("model", self.model), ("guide", self.guide)):
+            if not isinstance(program, Program):
+                raise ConfigurationError(
+                    f"the {name} of {type(self).__name__} must be a pyro_vae.program.Program, which is a PyroModule "
+                    f"whose sites can be weighed, got {type(program).__name__}"
+                )
+        if not isinstance(found, Likelihood):
+            raise ConfigurationError(
+                f"{type(self.model).__name__}, the model of {type(self).__name__}, needs an attribute likelihood, a "
+                f"part of pyro_vae.likelihoods that it draws x from: it says what shape data have and checks them "
+                f"(docs/own_parts.md). Without it, train by Pyro's SVI(model, guide, optim, loss=objectives.ELBO())"
+            )
+        return found
 
     @property
     def code_shape(self) -> Shape:

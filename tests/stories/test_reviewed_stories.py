@@ -4,15 +4,15 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from pyro.nn import PyroModule
 from torch import nn
 
 import pyro_vae as pv
+from pyro_vae.program import Program
 
 X = torch.zeros(6, 5)
 
 
-class Model(PyroModule):
+class Model(Program):
     def __init__(self, scale):
         super().__init__()
         self.decoder = nn.Linear(2, 5)
@@ -26,7 +26,7 @@ class Model(PyroModule):
             pyro.sample("x", dist.Normal(self.decoder(z), scale).to_event(1), obs=x)
 
 
-class Guide(PyroModule):
+class Guide(Program):
     def __init__(self):
         super().__init__()
         self.encoder = nn.Linear(5, 2)
@@ -57,7 +57,7 @@ def test_each_parameter_is_told_by_what_it_is_computed_from(scale, words, family
     assert "with scale 0.5 and loc computed from x" in story.words
 
 
-class Clusters(PyroModule):
+class Clusters(Program):
     def __init__(self):
         super().__init__()
         self.means = nn.Parameter(torch.zeros(3, 5))
@@ -68,7 +68,7 @@ class Clusters(PyroModule):
             pyro.sample("x", dist.Normal(self.means[k], 0.5).to_event(1), obs=x)
 
 
-class Chooses(PyroModule):
+class Chooses(Program):
     def __init__(self):
         super().__init__()
         self.encoder = nn.Linear(5, 3)
@@ -82,3 +82,19 @@ def test_a_parameter_that_a_class_chooses_is_computed_from_it():
     words = pv.story(pv.Variant(Clusters(), Chooses()), X).words
     assert "draw x given k from a normal in 5 dimensions with scale 0.5 and loc computed from k" in words
     assert "draw k from a categorical with logits computed from x" in words
+
+
+def test_a_model_without_a_likelihood_is_told_what_it_lacks():
+    variant = pv.Variant(Model(1.0), Guide())
+    for use in (
+        lambda: pv.fit(variant, X, epochs=1),
+        lambda: pv.evaluation.elbo(variant, X),
+        lambda: pv.evaluation.log_likelihood(variant, X, num_samples=2),
+        lambda: pv.story(variant),
+    ):
+        with pytest.raises(pv.ConfigurationError, match=r"Model, the model of Variant, needs an attribute likelihood"):
+            use()
+    with pytest.raises(pv.ConfigurationError, match=r"write a subclass of Variant that makes it"):
+        _ = variant.config
+    with pytest.raises(pv.ConfigurationError, match=r"guide of Variant must be a pyro_vae\.program\.Program.* got Lin"):
+        pv.fit(pv.Variant(Model(1.0), nn.Linear(5, 2)), X, epochs=1)
