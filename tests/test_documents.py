@@ -81,6 +81,19 @@ def test_the_parts_of_ones_own_are_those_of_the_story(capsys):
         pyro_vae.fit(counts, torch.tensor([[0.0, 1, 2, -1, 0]]), epochs=1)
 
 
+def test_a_method_of_ones_own_estimates_log_p():
+    (block,) = (each for each in code(ROOT / "docs" / "log_likelihood.md") if "Defensive" in each)
+    torch.manual_seed(0)
+    vae = pyro_vae.VAE(pyro_vae.priors.StandardNormal(2), pyro_vae.likelihoods.Normal(3))
+    space = {"vae": vae, "x": torch.randn(4, 3), "__name__": "page"}
+    exec(block, space)
+    found, known = (
+        pyro_vae.evaluation.log_likelihood(vae, space["x"], method=method, num_samples=20_000)
+        for method in (space["Defensive"](), "prior")
+    )
+    assert ((found - known).abs() < 4 * (found.standard_error**2 + known.standard_error**2).sqrt()).all()
+
+
 def test_the_readme_quotes_the_story_as_it_stands():
     (quoted,) = re.findall(r"```python\n(with pyro.plate.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 

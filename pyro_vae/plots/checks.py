@@ -85,7 +85,10 @@ def _profile(axes: Axes, found: PredictiveCheck, name: str) -> None:
     places = np.arange(observed.size)
     for source in found.sources:
         low, high = np.quantile(profile["replicated"].sel(source=source).values, [0.025, 0.975], axis=0)
-        axes.fill_between(places, low, high, color=_COLOURS[source], alpha=0.45, linewidth=0, step="mid")
+        # a step reaches to the middle between two places, and so beyond the outer ones it needs neighbours
+        edges = [places[0] - 0.5, *places, places[-1] + 0.5]
+        low, high = (np.pad(each, 1, mode="edge") for each in (low, high))
+        axes.fill_between(edges, low, high, color=_COLOURS[source], alpha=0.45, linewidth=0, step="mid")
     axes.plot(places, observed.values, color=ACCENT, linewidth=1.4, marker="o" if observed.size <= 40 else None)
     entitle(axes, name, 8.5)
     axes.set_xlabel(str(observed.dims[0]))

@@ -20,6 +20,9 @@ __all__ = ["conditional_samples", "styles"]
 _LEVELS = 7
 """Of properties so many values are shown, from low to high."""
 
+_MOST = 20
+"""Of more classes so many are shown, from the first to the last."""
+
 
 def conditional_samples(
     variant: Variant,
@@ -30,8 +33,8 @@ def conditional_samples(
 ) -> Figure:
     """New data of each class, a row for each: what ``variant.generate(n, y)`` gives.
 
-    Properties take seven values, from one standard deviation below the mean of the known ones to one above.  Draws
-    follow torch's global random state.
+    Of more than 20 classes 20 are shown, at equal distances.  Properties take seven values, from one standard deviation
+    below the mean of the known ones to one above.  Draws follow torch's global random state.
 
     Args:
         variant: any variant that generates data for a given label.
@@ -55,7 +58,7 @@ def conditional_samples(
     values, names = _values(variant, class_names)
     x = variant.generate(len(values) * n_per_class, values.repeat_interleave(n_per_class, 0))
     title = f"{n_per_class} sample{'s' * (n_per_class > 1)} for each label: E[x | {_decoded(variant)}]"
-    title += f" with {variant.code} from the prior"
+    title += f" with {variant.code} from the prior{_left_out(variant, len(values))}"
     rows = names if _classes(variant) else [f"y = {name}" for name in names]
     return show(variant, as_array(x.unflatten(0, (len(values), -1))), title, rows=rows, names=feature_names)
 
@@ -71,7 +74,8 @@ def styles(
 ) -> Figure:
     """One style in every class: each datum, then E[x | z, y] with its own code z and each class y in turn.
 
-    Where label and style are told apart, a row keeps slant and stroke while the class changes.  Properties take
+    Where label and style are told apart, a row keeps slant and stroke while the class changes.  Of more than 20 classes
+    20 are shown, at equal distances.  Properties take
     seven values, from one standard deviation below the mean of the known ones to one above.
 
     Args:
@@ -108,12 +112,18 @@ def styles(
     made = torch.stack([variant.decode(z, value).mean for value in values], 1)
     data = torch.cat([x[:, None].to(made.dtype), made], 1)
     title = f"One style {'in every class' if _classes(variant) else 'with each label'}: E[x | {_decoded(variant)}]"
+    title += _left_out(variant, len(values))
     rows = [f"datum {i}" for i in range(len(data))] if not is_image(variant.shape) else []
     return show(variant, as_array(data), title, rows=rows, columns=["datum", *names], names=feature_names)
 
 
 def _decoded(variant: Variant) -> str:
     return f"{variant.code}, y" if variant.decodes_label else variant.code
+
+
+def _left_out(variant: Variant, shown: int) -> str:
+    classes = _classes(variant)
+    return f" ({shown} of {classes} classes)" if classes is not None and shown < classes else ""
 
 
 def _classes(variant: Variant) -> int | None:
@@ -128,5 +138,6 @@ def _values(variant: Variant, class_names: Sequence[str] | None) -> tuple[Tensor
     values = variant.label.example(_LEVELS if classes is None else classes)
     if classes is not None:
         known = class_names or ()
-        return values, [shortened(known[k]) if k < len(known) else str(k) for k in range(classes)]
+        values = values[torch.linspace(0, classes - 1, min(classes, _MOST)).long()]
+        return values, [shortened(known[k]) if k < len(known) else str(k) for k in values.tolist()]
     return values, [", ".join(f"{number:.3g}" for number in row) for row in values.flatten(1).tolist()]

@@ -66,7 +66,9 @@ def losses(history: Mapping[str, Sequence[Any]]) -> Figure:
             entitle(axes, (_TERMS | _SCORES).get(name, "weight of the KL, beta"))
             axes.set_ylabel("nats per datum" if name in _TERMS else "")
             axes.grid(True)
-            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+            if max(len(history.get(key, ())) for key in (name, f"valid_{name}")) == 1:
+                axes.set_xlim(0.5, 1.5)
         for axes in (grid.flat[k] for k in range(max(0, len(panels) - columns), len(panels))):
             axes.set_xlabel("epoch")
             axes.tick_params(labelbottom=True)

@@ -174,7 +174,7 @@ def _add_key(figure: Figure, axes: list[Axes], handles: list[Any], key: Any) -> 
     if isinstance(key, ScalarMappable):
         figure.colorbar(key, ax=axes, label="y", fraction=0.04, pad=0.02).outline.set_visible(False)
         if handles:  # beside the colour bar it would take as much room again
-            axes[0].legend(handles=handles, loc="lower right")
+            figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
     elif handles or key:
         figure.legend(handles=[*key, *handles], loc="outside right upper")
 
