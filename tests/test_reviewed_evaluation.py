@@ -1,6 +1,8 @@
 """Bugs of estimators, objectives and distributions that a review found, each with the test that would catch it."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pyro
@@ -226,3 +228,39 @@ def test_labels_that_come_with_data_are_used_whatever_the_form(form):
     assert evaluation.elbo(conditional, given).elbo.shape == (12,)
     plain = pv.VAE(priors.StandardNormal(2), likelihoods.Normal(5))
     assert evaluation.elbo(plain, given).elbo.shape == (12,)  # whose story has no labels
+
+
+# -- smaller ones
+
+
+def test_an_estimate_is_copied_and_pickled_with_its_errors():
+    vae = pv.VAE(priors.StandardNormal(2), likelihoods.Normal(3))
+    found = evaluation.log_likelihood(vae, torch.zeros(4, 3), num_samples=10)
+    for other in (copy.deepcopy(found), pickle.loads(pickle.dumps(found)), copy.copy(found)):
+        assert torch.equal(other, found)
+        assert torch.equal(other.standard_error, found.standard_error)
+        assert type(other) is type(found)
+
+
+def test_one_label_for_all_simulated_data():
+    m2 = pv.M2(3, priors.StandardNormal(1), likelihoods.Normal(2))
+    method = evaluation.AIS(steps=4, leapfrog=2)
+    bounds = evaluation.bidirectional(m2, 5, y=2, method=method, num_samples=2)
+    assert bounds.y.tolist() == [2] * 5
+    conditional = pv.ConditionalVAE(labels.Categorical(3), priors.StandardNormal(1), likelihoods.Normal(2))
+    found = evaluation.simulation_based_calibration(conditional, y=1, num_data=20, num_samples=9, bins=5)
+    assert found.dataset.sizes
+    with pytest.raises(pv.DataError, match="y"):
+        evaluation.simulation_based_calibration(conditional, y=7, num_data=20, num_samples=9, bins=5)
+
+
+def test_numbers_that_the_weights_cannot_hold_are_refused():
+    vae = pv.VAE(priors.StandardNormal(2), likelihoods.Normal(3))
+    with pytest.raises(pv.DataError, match=r"too large for torch\.float32"):
+        evaluation.elbo(vae, torch.full((2, 3), 1e300, dtype=torch.float64))
+
+
+def test_a_given_log_likelihood_is_a_number_for_each_datum():
+    vae = pv.VAE(priors.StandardNormal(2), likelihoods.Normal(3))
+    with pytest.raises(pv.DataError, match="log_likelihood: 1 of 2 values are NaN"):
+        evaluation.amortisation_gap(vae, torch.zeros(2, 3), log_likelihood=torch.tensor([0.0, math.nan]))

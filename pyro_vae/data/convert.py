@@ -146,6 +146,8 @@ def columns_of(items: list[Any], whose: str) -> list[Tensor]:
 
 
 def _stack(items: Any, name: str) -> Tensor:
+    if name == "y" and any(item is None for item in items):
+        raise TypeError("y of some items is None; a label that is missing is -1 among classes, NaN among reals")
     if not isinstance(items[0], Tensor | np.ndarray | np.generic | int | float):
         raise TypeError(
             f"{name} of the first item is a {type(items[0]).__name__}; items must hold tensors, "

@@ -108,7 +108,9 @@ def labelled_subset(split: Split, n: int, *, seed: int = 0) -> Split:
         tensor([5, 5, 5, 5, 5, 5, 5, 5, 5, 5])
     """
     if not isinstance(split, Split):
-        raise TypeError(f"labelled_subset takes a Split such as dataset.train, got {type(split).__name__}")
+        raise TypeError(
+            f"labelled_subset takes a Split, such as dataset.train or data.Split(x, y), got {type(split).__name__}"
+        )
     n = operator.index(n)
     if split.y is None:
         raise ValueError("labelled_subset needs labels, but the split has y=None")

@@ -311,5 +311,7 @@ def _log_likelihood(
             f"log_likelihood: wanted one value for each of {len(x)} data, or the name of a method, got a tensor of "
             f"shape {tuple(values.shape)}"
         )
+    if not values.isfinite().all():
+        raise DataError(f"log_likelihood: {int((~values.isfinite()).sum()):,} of {len(x):,} values are NaN or infinite")
     error = getattr(given, "standard_error", torch.zeros(len(x)))
     return values.as_subclass(Tensor).double().cpu(), error.double().cpu()

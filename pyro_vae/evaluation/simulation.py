@@ -156,7 +156,7 @@ def _given(variant: Variant, x: Any, y: Any) -> Tensor | None:
     y = getattr(x, "y", None) if y is None else y
     if y is None:
         raise DataError(f"{name} generates data for given labels; give y, or a split that has it")
-    return variant.as_labels(y, len(y), complete=True)
+    return variant.labels_for(y, 1)
 
 
 def _simulated(variant: Variant, given: Tensor | None, n: int) -> tuple[Tensor, Tensor, Tensor | None]:

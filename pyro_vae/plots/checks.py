@@ -92,4 +92,4 @@ def _profile(axes: Axes, found: PredictiveCheck, name: str) -> None:
     axes.plot(places, observed.values, color=ACCENT, linewidth=1.4, marker="o" if observed.size <= 40 else None)
     entitle(axes, name, 8.5)
     axes.set_xlabel(str(observed.dims[0]))
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))

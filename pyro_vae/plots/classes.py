@@ -57,8 +57,9 @@ def conditional_samples(
     is_image(variant.shape)
     values, names = _values(variant, class_names)
     x = variant.generate(len(values) * n_per_class, values.repeat_interleave(n_per_class, 0))
-    title = f"{n_per_class} sample{'s' * (n_per_class > 1)} for each label: E[x | {_decoded(variant)}]"
-    title += f" with {variant.code} from the prior{_left_out(variant, len(values))}"
+    which = _some_of(variant, len(values)) or "each label"
+    title = f"{n_per_class} sample{'s' * (n_per_class > 1)} for {which}: E[x | {_decoded(variant)}]"
+    title += f" with {variant.code} from the prior"
     rows = names if _classes(variant) else [f"y = {name}" for name in names]
     return show(variant, as_array(x.unflatten(0, (len(values), -1))), title, rows=rows, names=feature_names)
 
@@ -111,8 +112,9 @@ def styles(
     values, names = _values(variant, class_names)
     made = torch.stack([variant.decode(z, value).mean for value in values], 1)
     data = torch.cat([x[:, None].to(made.dtype), made], 1)
-    title = f"One style {'in every class' if _classes(variant) else 'with each label'}: E[x | {_decoded(variant)}]"
-    title += _left_out(variant, len(values))
+    some = _some_of(variant, len(values))
+    which = f"in {some or 'every class'}" if _classes(variant) else "with each label"
+    title = f"One style {which}: E[x | {_decoded(variant)}]"
     rows = [f"datum {i}" for i in range(len(data))] if not is_image(variant.shape) else []
     return show(variant, as_array(data), title, rows=rows, columns=["datum", *names], names=feature_names)
 
@@ -121,9 +123,10 @@ def _decoded(variant: Variant) -> str:
     return f"{variant.code}, y" if variant.decodes_label else variant.code
 
 
-def _left_out(variant: Variant, shown: int) -> str:
+def _some_of(variant: Variant, shown: int) -> str:
+    """How many classes are shown, if not all."""
     classes = _classes(variant)
-    return f" ({shown} of {classes} classes)" if classes is not None and shown < classes else ""
+    return f"{shown} of {classes} classes" if classes is not None and shown < classes else ""
 
 
 def _classes(variant: Variant) -> int | None:

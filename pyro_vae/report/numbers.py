@@ -13,6 +13,7 @@ from pyro_vae.errors import ConfigurationError, DataError
 from pyro_vae.evaluation import calibration, elbo, log_likelihood
 from pyro_vae.evaluation.elbo import traces
 from pyro_vae.evaluation.prediction import class_probabilities, predicted_properties
+from pyro_vae.likelihoods import Likelihood
 from pyro_vae.parts import numel
 from pyro_vae.program import labelled, sample_sites
 from pyro_vae.randomness import seeded
@@ -117,7 +118,8 @@ def numbers(
             )
         except (ConfigurationError, DataError) as error:
             notes.append(str(error))
-            rows = {"reconstruction": rows["reconstruction"]} if not terms.kl.any() else rows
+            if not terms.kl.any() or not _has_kl(variant):
+                rows = {"reconstruction": rows["reconstruction"]}
         else:
             found = _number("log_likelihood", density, log_p.as_subclass(Tensor), shape)
             rows = {**rows, "log_likelihood": found} if variant.has_code else {"log_likelihood": found}
@@ -128,6 +130,12 @@ def numbers(
             notes.append(str(error))
             scores = {}
     return Numbers(rows, notes, num_samples, scores)
+
+
+def _has_kl(variant: Variant) -> bool:
+    """Whether prior and guide have densities; what the likelihood lacks is no matter."""
+    parts = variant.model.parts_without_density() + variant.guide.parts_without_density()
+    return all(isinstance(part, Likelihood) for part in parts)
 
 
 def labels_of(variant: Variant, x: Any, y: Any = None) -> Any:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pyro_vae.errors import nearest
 from pyro_vae.files import written_whole
 
 __all__ = ["History"]
@@ -27,6 +28,11 @@ class History(dict[str, list[Any]]):
     def epochs(self) -> int:
         """Number of epochs done."""
         return len(self.get("loss", []))
+
+    def __missing__(self, name: str) -> list[Any]:
+        close = nearest(name, self)
+        known = f"there are {', '.join(self)}" if close is None else f"did you mean {close!r}?"
+        raise KeyError(f"the history has no {name!r}; {known}")
 
     def append(self, **values: Any) -> None:
         """Add the values of one epoch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,6 +64,10 @@ def as_meant(value: object, kind: type) -> str:
     if isinstance(value, str) and known:
         close = nearest(value, known)
         return f"; give an object, not a name: {', '.join(known.values()) if close is None else known[close] + '(...)'}"
+    if isinstance(value, torch.distributions.Distribution) and issubclass(kind, priors.Prior):
+        return f"; as a prior that is not trained: priors.Fixed({type(value).__name__}(...))"
+    if isinstance(value, list | tuple) and issubclass(kind, Network):
+        return f"; for a perceptron with these hidden layers: networks.MLP({list(value)})"
     if isinstance(value, int) and issubclass(kind, Label):
         ways = {"Categorical": f"{value} classes", "Normal": f"{value} real properties"}
         return "; " + ", ".join(f"for {ways[name]} labels.{name}({value})" for name in ways if name in known)
@@ -114,9 +119,10 @@ def check_part(what: str, part: Part, event: tuple[int, ...], *inputs: Tensor) -
         raise
     except Exception as error:
         given = f", given {' and '.join(str(tuple(value.shape)) for value in inputs)}," if inputs else ""
-        raise ConfigurationError(
-            f"{what} {part!r}{given} made no distribution: {type(error).__name__}: {error}"
-        ) from error
+        why = f"{type(error).__name__}: {error}"
+        if isinstance(error, NotImplementedError) and not str(error):
+            why = f"{type(part).__name__} lacks a method {traceback.extract_tb(error.__traceback__)[-1].name}"
+        raise ConfigurationError(f"{what} {part!r}{given} made no distribution: {why}") from error
     check_distribution(f"{what} {part!r}", made, event, (2,) if inputs else ())
     return made
 

@@ -115,7 +115,10 @@ class Inputs(Stored):
         if x.dim() and not len(x):
             raise DataError(f"x: there are no data (shape {tuple(x.shape)})")
         self.check_data(x)
-        return x.to(self.device, self.dtype if x.is_floating_point() else None)
+        made = x.to(self.device, self.dtype if x.is_floating_point() else None)
+        if made.dtype != x.dtype and not made.isfinite().all():
+            raise DataError(f"x: some numbers are too large for {made.dtype}, which the weights have; rescale the data")
+        return made
 
     def _taken_apart(self, x: Any) -> tuple[Tensor, Any]:
         """Data as a tensor, and the labels that came with them."""
@@ -222,6 +225,15 @@ class Inputs(Stored):
             )
         y = self.as_labels(y.reshape(n, *self.label.shape), n, complete=True)
         return (y.reshape((*batch, *self.label.shape)),)
+
+    def labels_for(self, y: Any, n: int) -> Tensor:
+        """Labels of data that are to be made, checked: as many as are given, or ``n`` of one that is for all.
+
+        Raises:
+            DataError: wrong type, shape or values, or a label that is missing.
+        """
+        y = self._for_each(y, n)
+        return self.as_labels(y, len(y), complete=True)
 
     def _for_each(self, y: Any, n: int) -> Tensor:
         """Labels for n data from one for all, or one for each."""

@@ -89,7 +89,7 @@ def bidirectional(
         variant: any variant whose prior has a density.
         num_data: N, data to simulate, where neither x nor y is given.
         x: what is given in variants that explain y from x, (N, \\*shape).
-        y: labels to simulate data for, (N, \\*label): needed where the story is conditional on them.
+        y: labels to simulate data for, (N, \\*label), or one for all: needed where the story is conditional on them.
         method: the chains; ``AIS()`` if not given.
         num_samples: chains in each direction per datum; 16 if not given.
         seed: of the data and the chains; the random stream outside is left alone.
@@ -127,8 +127,9 @@ def bidirectional(
                 joint = LogJoint(variant, x[some], None if y is None else y[some])
                 exact = {name: latents[name][some] for name in joint.latents}
                 found.append(_bounds(method, joint, exact, num_samples, samples, advance))
-    lower, lower_error, upper, upper_error = (torch.cat(of_all).cpu() for of_all in zip(*found, strict=True))
-    return Bounds(x, y, Estimate.of(lower, lower_error, variant), Estimate.of(upper, upper_error, variant))
+    together = (torch.cat(of_all).to(variant.device, variant.dtype) for of_all in zip(*found, strict=True))
+    lower, lower_error, upper, upper_error = together
+    return Bounds(x, y, Estimate.of(lower, lower_error), Estimate.of(upper, upper_error))
 
 
 def _simulated(variant: Variant, n: int, x: Any, y: Any) -> tuple[Tensor, Tensor | None, Latents]:
@@ -146,7 +147,8 @@ def _simulated(variant: Variant, n: int, x: Any, y: Any) -> tuple[Tensor, Tensor
             raise DataError(f"{name} simulates data for given labels; give y, a label for each datum")
         if y is not None and (variant.labels == "none" or not variant.programs_see_labels):
             raise DataError(f"the data of {name} do not depend on labels; leave y out")
-        y = None if y is None else variant.as_labels(y, len(y), complete=True)
+        if y is not None:
+            y = variant.labels_for(y, n)
         arguments = {"size": n} if y is None else {"y": y}
     trace = variant.simulate(**arguments)
     values: Any = {site: trace.nodes[site]["value"] for site in trace.stochastic_nodes}

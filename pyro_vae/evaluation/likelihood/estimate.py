@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,12 +25,18 @@ class Estimate(Tensor):
     standard_error: Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
-    @staticmethod
-    def of(values: Tensor, errors: Tensor, variant: Variant) -> Estimate:
-        """Values and their standard errors, in the precision of a variant's weights and where they are."""
-        estimate = values.to(variant.device, variant.dtype).as_subclass(Estimate)
-        estimate.standard_error = errors.to(variant.device, variant.dtype)
+    @classmethod
+    def of(cls, values: Tensor, errors: Tensor) -> Estimate:
+        """Values and their standard errors."""
+        estimate = values.as_subclass(cls)
+        estimate.standard_error = errors
         return estimate
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Estimate:
+        return self.of(self.as_subclass(Tensor).clone(), self.standard_error.clone())
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # torch's would leave the errors out
+        return self.of, (self.as_subclass(Tensor), self.standard_error)
 
 
 class Method(Configured):

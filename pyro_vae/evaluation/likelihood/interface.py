@@ -89,7 +89,7 @@ def log_likelihood(
         for _, rows in alike(variant, y, len(x)):
             some = x[rows], None if y is None else y[rows]
             values[rows], errors[rows] = method.estimate(variant, *some, num_samples, chunk, advance)
-    return Estimate.of(values, errors, variant)
+    return Estimate.of(values.to(variant.device, variant.dtype), errors.to(variant.device, variant.dtype))
 
 
 def log_likelihood_per_class(variant: Variant, x: Any, **settings: Any) -> Estimate:
@@ -125,4 +125,4 @@ def log_likelihood_per_class(variant: Variant, x: Any, **settings: Any) -> Estim
     x = variant.as_data(x)
     found = [log_likelihood(variant, x, torch.full((len(x),), k), **settings) for k in range(classes)]
     errors = torch.stack([estimate.standard_error for estimate in found], -1)
-    return Estimate.of(torch.stack([estimate.as_subclass(torch.Tensor) for estimate in found], -1), errors, variant)
+    return Estimate.of(torch.stack([estimate.as_subclass(torch.Tensor) for estimate in found], -1), errors)

@@ -1,0 +1,74 @@
+"""Messages in which a reader missed what to do, each with the test that would have shown it."""
+
+import pyro.distributions as dist
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae import data, likelihoods, networks, posteriors, priors, report
+
+
+class NoForward(priors.Prior):
+    """A prior that forgets to be one."""
+
+
+class NoDistribution(likelihoods.Likelihood):
+    """A likelihood that forgets to be one."""
+
+
+class Missing(torch.utils.data.Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return torch.zeros(3), None if i else 1
+
+
+@pytest.mark.parametrize(
+    ("use", "error", "said"),
+    [
+        (
+            lambda: pv.VAE(dist.Normal(0.0, 1.0), likelihoods.Normal(3)),
+            pv.ConfigurationError,
+            r"a prior that is not trained: priors\.Fixed\(Normal\(\.\.\.\)\)",
+        ),
+        (
+            lambda: pv.VAE(priors.StandardNormal(2), likelihoods.Normal(3), encoder=[10, 20]),
+            pv.ConfigurationError,
+            r"networks\.MLP\(\[10, 20\]\)",
+        ),
+        (
+            lambda: pv.VAE(NoForward(2), likelihoods.Normal(3)),
+            pv.ConfigurationError,
+            "NoForward lacks a method forward",
+        ),
+        (
+            lambda: pv.VAE(priors.StandardNormal(2), NoDistribution(3)),
+            pv.ConfigurationError,
+            "NoDistribution lacks a method distribution",
+        ),
+        (lambda: data.as_split(Missing()), TypeError, "y of some items is None; a label that is missing is -1"),
+        (lambda: data.labelled_subset((torch.zeros(2, 3), torch.zeros(2)), 1), TypeError, r"data\.Split\(x, y\)"),
+        (lambda: pv.training.History(valid_elbo=[1.0])["val_elbo"], KeyError, "did you mean 'valid_elbo'"),
+        (lambda: pv.training.History(loss=[1.0])["speed"], KeyError, "there are loss"),
+    ],
+)
+def test_what_to_do_is_said(use, error, said):
+    with pytest.raises(error, match=said):
+        use()
+
+
+def test_numbers_that_are_no_bound_are_not_shown_as_one():
+    x = torch.randn(8, 3)
+    delta = pv.VAE(priors.StandardNormal(2), likelihoods.Normal(3), posteriors.Delta())
+    improper = pv.VAE(priors.Improper(2), likelihoods.Normal(3))
+    for variant in (delta, improper):
+        found = report.numbers(variant, x, num_samples=5)
+        assert list(found.rows) == ["reconstruction"]
+        assert any("no density" in note for note in found.notes)
+    without_density = likelihoods.UnnormalisedBernoulli(3)
+    found = report.numbers(pv.VAE(priors.StandardNormal(2), without_density), torch.rand(8, 3), num_samples=5)
+    assert {"reconstruction", "kl"} <= set(found.rows)
+    network = networks.MLP([4])
+    plain = pv.VAE(priors.StandardNormal(2), likelihoods.Normal(3), encoder=network)
+    assert set(report.numbers(plain, x, num_samples=5).rows) == {"elbo", "reconstruction", "kl", "log_likelihood"}
