@@ -47,6 +47,13 @@ class Missing(torch.utils.data.Dataset):
             pv.ConfigurationError,
             "NoDistribution lacks a method distribution",
         ),
+        (
+            lambda: networks.OnCodes(
+                pv.VAE(priors.StandardNormal(2), likelihoods.Normal(3), posteriors.Flow(1)), networks.MLP([4])
+            ),
+            pv.ConfigurationError,
+            r"codes are means here, and Flow\(1\) has none in closed form",
+        ),
         (lambda: data.as_split(Missing()), TypeError, "y of some items is None; a label that is missing is -1"),
         (lambda: data.labelled_subset((torch.zeros(2, 3), torch.zeros(2)), 1), TypeError, r"data\.Split\(x, y\)"),
         (lambda: pv.training.History(valid_elbo=[1.0])["val_elbo"], KeyError, "did you mean 'valid_elbo'"),

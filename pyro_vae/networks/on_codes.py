@@ -26,7 +26,8 @@ class OnCodes(Network):
         network: from codes to the output.
 
     Raises:
-        ConfigurationError: when ``vae`` has no encoder of x alone, or ``network`` is no specification of a network.
+        ConfigurationError: when ``vae`` has no encoder of x alone, or its posterior no mean in closed form (a flow), or
+            ``network`` is no specification of a network.
 
     Example:
         >>> import pyro_vae as pv
@@ -53,6 +54,10 @@ class OnCodes(Network):
             raise ConfigurationError(
                 f"vae must be a variant with an encoder q(z | x) of x alone, such as pv.VAE(...), got {vae!r}"
             )
+        if not _has_mean(posterior):
+            raise ConfigurationError(
+                f"codes are means here, and {posterior!r} has none in closed form; take a vae with posteriors.Normal()"
+            )
         if not isinstance(network, Network):
             raise ConfigurationError(f"network must be a specification such as networks.MLP([128]), got {network!r}")
         self.vae = vae
@@ -65,6 +70,17 @@ class OnCodes(Network):
 
     def mirrored(self) -> Network:
         return self.network.mirrored()
+
+
+@torch.no_grad()
+def _has_mean(posterior: Any) -> bool:
+    weight = next(posterior.network.parameters())
+    parameters = weight.new_zeros(1, *posterior.parameter_shape(posterior.shape))
+    try:
+        posterior.distribution(parameters).mean  # noqa: B018
+    except (NotImplementedError, AttributeError):
+        return False
+    return True
 
 
 class _OnCodes(nn.Module):
