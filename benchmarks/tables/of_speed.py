@@ -46,6 +46,20 @@ def compiling() -> str:
     return table(("machine code of", "first time", "later", *(f"memory: {way}" for way in ways)), rows)
 
 
+PARTS = ("imports", "trace", "Python", "C++ compiler", "all")
+
+
+def compile_time() -> str:
+    """Where the time goes that machine code takes."""
+    rows = []
+    for case, result in read("compile_time").items():
+        for cache in ("empty cache", "full cache"):
+            ours, by_hand = result[f"fit, {cache}"], result[f"hand, {cache}"]
+            rows.append((case, cache, *(f"{ours[part]:.1f}" for part in PARTS), f"{by_hand['all']:.1f}"))
+    parts = ("imports", "the programs' trace", "lowering, in Python", "C++ compiler", "all")
+    return table(("seconds to make machine code of", "", *parts, "`torch.compile`, by hand"), rows)
+
+
 EPOCH_WAYS = {
     "fit": "`fit`, eager",
     "fit graph": "`fit`, as a graph",
