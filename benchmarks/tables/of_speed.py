@@ -60,6 +60,23 @@ def compile_time() -> str:
     return table(("seconds to make machine code of", "", *parts, "`torch.compile`, by hand"), rows)
 
 
+MEMORY_WAYS = {
+    "hand": "by hand",
+    "eager": "`fit`, eager",
+    "compiled": "`fit`, compiled",
+    "compiled, one order": "`fit`, compiled, `layout_optimization=False`",
+    "hand compiled": "by hand, `torch.compile`",
+}
+
+
+def memory() -> str:
+    """What a step of convolutions holds when it holds the most, by what asked for it."""
+    result = read("profile_memory")["mebibytes"]
+    owners = list(dict.fromkeys(name for held in result.values() for name in held))
+    rows = [(words, *(f"{result[way].get(name, 0):.1f}" for name in owners)) for way, words in MEMORY_WAYS.items()]
+    return table(("MiB at the most, the convolutional VAE", *owners), rows)
+
+
 EPOCH_WAYS = {
     "fit": "`fit`, eager",
     "fit graph": "`fit`, as a graph",
