@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from pyro_vae.parts import Shape, support_of
 __all__ = ["Family", "alike", "innermost", "read_family"]
 
 
-_FORMS = dict.fromkeys(("logits", "probs"), ("logits", "probs"))
+_FORMS = {name: {"logits", "probs"} for name in ("logits", "probs")}
 """What torch computes from each other when it needs them."""
 
 
@@ -65,31 +65,31 @@ def alike(one: Any, other: Any) -> bool:
     return not all(places) or bool(places[0] & places[1])
 
 
-def read_family(fn: Any, depends: Callable[[str], bool], value: Any, again: Any) -> Family:
+def read_family(fn: Any, computed: Collection[str], value: Any, again: Any) -> Family:
     """The family of a distribution.
 
     Args:
         fn: the distribution.
-        depends: whether the parameter of that name is computed from parents.
+        computed: names of parameters that are computed from parents.
         value: a draw.
         again: another draw with the same parents, to know a point by.
     """
     inner = innermost(fn)
     constraints = inner.arg_constraints if isinstance(inner.arg_constraints, dict) else {}
     parameters: dict[str, float | None] = {}
-    computed, learned = [], []
+    from_parents, learned = [], []
     given = [name for name in constraints if name in vars(inner)]
     # torch computes the other forms of a parameter when it needs them; one is enough
     if "logits" in given or "probs" in given:
-        told = "logits" if any(map(depends, ("logits", "probs"))) or inner.logits.requires_grad else "probs"
+        told = "logits" if not _FORMS["logits"].isdisjoint(computed) or inner.logits.requires_grad else "probs"
         given = [name for name in given if name not in ("logits", "probs")] + [told]
     if "scale_tril" in given:
         given = [name for name in given if not name.endswith("_matrix")]
     for name in given:
         tensor = torch.as_tensor(detach_provenance(getattr(inner, name)))
         parameters[name] = None
-        if any(map(depends, _FORMS.get(name, (name,)))):
-            computed.append(name)
+        if not _FORMS.get(name, {name}).isdisjoint(computed):
+            from_parents.append(name)
         elif tensor.requires_grad:
             learned.append(name)
         elif tensor.numel() and bool((tensor == tensor.flatten()[0]).all()):
@@ -101,7 +101,7 @@ def read_family(fn: Any, depends: Callable[[str], bool], value: Any, again: Any)
         tuple(fn.event_shape),
         support_of(fn),
         parameters,
-        tuple(computed),
+        tuple(from_parents),
         tuple(learned),
         isinstance(inner, ImproperUniform),
         point,

@@ -190,23 +190,27 @@ def _is_float(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
-def _computed(fn: Any, name: str, sources: list[Tensor], beside: bool) -> bool:
-    """Whether a parameter of a distribution is computed from parents, by the way that gradients take.
+def _computed_parameters(fn: Any, sources: list[Tensor], beside: bool) -> set[str]:
+    """The parameters of a distribution that are computed from its parents, by the way that gradients take.
 
     Args:
-        fn: the distribution.
-        name: of the parameter.
+        fn: the distribution, which has parents.
         sources: what gradients can be taken of.
-        beside: whether there are parents beside them, of which none can; then what is no fixed number is computed.
+        beside: whether there are parents beside them.  From those, and where no gradient leads to a parent (a step of
+            z, say), what is no fixed number counts as computed.
     """
-    parameter = getattr(innermost(fn), name, None)
-    if not isinstance(parameter, Tensor):
-        return False
-    if parameter.requires_grad and sources:
+    tensors = {name: value for name, value in vars(innermost(fn)).items() if isinstance(value, Tensor)}
+
+    def reaches(parameter: Tensor) -> bool:
+        if not parameter.requires_grad or not sources:
+            return False
         found = torch.autograd.grad(parameter.sum(), sources, retain_graph=True, allow_unused=True)
-        if any(gradient is not None for gradient in found):
-            return True
-    return beside and (parameter.requires_grad or len(parameter.unique()) > 1)
+        return any(gradient is not None for gradient in found)
+
+    computed = {name for name, parameter in tensors.items() if reaches(parameter)}
+    if beside or not computed:
+        computed |= {name for name, p in tensors.items() if p.requires_grad or len(p.unique()) > 1}
+    return computed
 
 
 def _site(
@@ -226,10 +230,7 @@ def _site(
         inner = innermost(node["fn"])
         sources = sources | get_provenance([v for v in vars(inner).values() if isinstance(v, Tensor)])
     parents = {known.get(source, source.removeprefix(_INPUT)) for source in sources} - {name}
-
-    def depends(parameter: str) -> bool:
-        return bool(parents) and _computed(again["fn"], parameter, sources_again, bool(parents & whole))
-
+    computed = _computed_parameters(again["fn"], sources_again, bool(parents & whole)) if parents else set()
     plates = tuple(
         Plate(f.name, f.full_size or f.size, f.size in sizes)
         for f in sorted(node["cond_indep_stack"], key=lambda f: f.dim if f.dim is not None else 0)
@@ -241,7 +242,7 @@ def _site(
         node["is_observed"],
         tuple(sorted(parents)),
         plates,
-        read_family(node["fn"], depends, node["value"], again["value"]),
+        read_family(node["fn"], computed, node["value"], again["value"]),
         part,
         bool(node["infer"].get("enumerate")),
         float(scale) if not isinstance(scale, Tensor) or scale.numel() == 1 else 1.0,

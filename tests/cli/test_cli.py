@@ -207,8 +207,8 @@ def test_options_outdo_the_configuration(run, here, capsys):
 
 
 def test_resume_needs_only_the_folder(here, capsys):
-    assert main(["fit", "VAE", *SMALL, "--folder=runs/a"]) == 0
-    assert main(["fit", "--folder=runs/a", "--resume", "--epochs=3", "--lr_schedule=constant"]) == 0
+    assert main(["fit", "VAE", *SMALL, "--folder=runs/a", "--lr_schedule=constant"]) == 0
+    assert main(["fit", "--folder=runs/a", "--resume", "--epochs=3"]) == 0
     assert yaml.safe_load(Path("runs/a/run.yaml").read_text())["epochs"] == 3
     assert main(["show", "runs/a"]) == 0
     assert "trained for 3 epochs" in capsys.readouterr().out

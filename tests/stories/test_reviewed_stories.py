@@ -98,3 +98,16 @@ def test_a_model_without_a_likelihood_is_told_what_it_lacks():
         _ = variant.config
     with pytest.raises(pv.ConfigurationError, match=r"guide of Variant must be a pyro_vae\.program\.Program.* got Lin"):
         pv.fit(pv.Variant(Model(1.0), nn.Linear(5, 2)), X, epochs=1)
+
+
+class Steps(Model):
+    def forward(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal((z[:, :1] > 0).float().expand(-1, 5), 0.5).to_event(1), obs=x)
+
+
+def test_a_parameter_without_a_gradient_is_computed_all_the_same():
+    torch.manual_seed(0)
+    words = pv.story(pv.Variant(Steps(1.0), Guide()), X + torch.randn(6, 1)).words
+    assert "draw x given z from a normal in 5 dimensions with scale 0.5 and loc computed from z" in words
