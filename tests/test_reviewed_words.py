@@ -79,3 +79,11 @@ def test_numbers_that_are_no_bound_are_not_shown_as_one():
     network = networks.MLP([4])
     plain = pv.VAE(priors.StandardNormal(2), likelihoods.Normal(3), encoder=network)
     assert set(report.numbers(plain, x, num_samples=5).rows) == {"elbo", "reconstruction", "kl", "log_likelihood"}
+
+
+def test_a_report_on_one_datum_says_nothing_that_needs_two(tmp_path):
+    vae = pv.VAE(priors.StandardNormal(2), likelihoods.Normal(3))
+    text = report.write(vae, torch.randn(1, 3), tmp_path / "page.html", num_samples=5).read_text(encoding="utf-8")
+    assert ">nan<" not in text
+    assert "From one test datum to another" not in text
+    assert "nan" not in str(pv.story(vae).ledger(torch.randn(1, 3)))

@@ -83,8 +83,8 @@ class Streamed:
         """All labels, where they can be read without the data: those of arrays (x, y); else ``None``."""
         if not isinstance(self.data, _Arrays) or self.data.y is None:
             return None
-        rows = torch.arange(len(self))
-        return as_numbers(_plain(self.data.y[np.asarray(rows if self._rows is None else self._rows(rows))]), "y")
+        y = _plain(self.data.y)
+        return as_numbers(y if self._rows is None else y[np.asarray(self._rows(torch.arange(len(self))))], "y")
 
     def batches(self, rows: Iterable[Tensor], seed: int = 0) -> Iterator[tuple[Tensor, Tensor | None]]:
         """What :meth:`read` gives for each of several vectors of rows, read ahead by the workers.

@@ -167,7 +167,7 @@ def _code_sections(options: _Options, draw: Callable[..., Section]) -> Iterator[
         f"Test data beside their reconstructions {of}",
         lambda: plots.reconstructions(variant, x, 10, y=options.given, **options.features),
     )
-    if variant.explains_data:
+    if variant.explains_data and len(x) > 1:
         apart = _classes(y) > 1 and not variant.decodes_label
         pairs = _pairs(y, len(x), 5 if options.images else 2, apart)
         yield draw(
@@ -236,4 +236,4 @@ def _pairs(y: Tensor | None, n: int, count: int, apart: bool) -> list[int]:
         else:
             turns = [(of_class[i // 2 % len(of_class)], i) for i in range(2 * count)]
         rows = [members[i % len(members)] for members, i in turns]
-    return rows[: 2 * (len(rows) // 2)] if len(rows) > 1 else [0, 0]
+    return rows[: 2 * (len(rows) // 2)]

@@ -109,7 +109,7 @@ class Ledger:
                 for row in self.rows
                 if row.group == group.name and row.role != "factor"
             ]
-        foot = [_Line(["ELBO", _number(self.total), f"{self.standard_error:.3f}", "", ""], "total")]
+        foot = [_Line(["ELBO", _number(self.total), _error(self.standard_error), "", ""], "total")]
         where = {group.name: f", {group.where}" for group in self.groups}
         foot += [_Line(self._cells(row, more=where.get(row.group, "")), "factor") for row in self.factors]
         if self.weighted or self.factors:
@@ -127,7 +127,7 @@ class Ledger:
 
     def _cells(self, row: Row, indent: bool = False, more: str = "") -> list[str]:
         what = "  " * (indent + (row.part_of is not None)) + row.what + more
-        numbers = [what, _number(row.mean), f"{row.standard_error:.3f}"]
+        numbers = [what, _number(row.mean), _error(row.standard_error)]
         return [*numbers, "", ""] if row.part_of else [*numbers, "exact" if row.exact else "sampled", f"{row.weight:g}"]
 
     @property
@@ -186,6 +186,10 @@ def _html_row(cells: list[str], tag: str, style: str, columns: int) -> str:
         style_of_cell = f"text-align:{side};padding:2px 12px 2px {indent}px"
         shown += f'<{tag}{span} style="{style_of_cell}">{html.escape(cell.strip())}</{tag}>'
     return f'<tr style="{style.strip(";")}">{shown}</tr>'
+
+
+def _error(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"  # a single datum has none
 
 
 def _number(value: float) -> str:
