@@ -11,11 +11,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import resource
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +19,7 @@ from typing import Any
 import pyro
 import torch
 from common import parser, record
-from speed import CASES, hand_written, of_fit
+from speed import CASES, hand_written, of_fit, with_empty_and_full_cache
 
 WAYS = ("fit", "hand")
 
@@ -74,15 +70,11 @@ def compile_once(case: str, way: str) -> dict[str, float]:
 def compiled(case: str, threads: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for way in WAYS:
-        with tempfile.TemporaryDirectory() as cache:
-            environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
-            command = [sys.executable, __file__, "--threads", str(threads), "--once", case, way]
-            for name in ("empty cache", "full cache"):
-                run = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-                parts = json.loads(run.stdout.splitlines()[-1])
-                result[f"{way}, {name}"] = {part: round(seconds, 1) for part, seconds in parts.items()} | {
-                    "all": round(sum(parts.values()), 1)
-                }
+        printed = with_empty_and_full_cache([__file__, "--threads", str(threads), "--once", case, way])
+        for name, line in zip(("empty cache", "full cache"), printed, strict=True):
+            parts = json.loads(line)
+            parts["all"] = sum(parts.values())
+            result[f"{way}, {name}"] = {part: round(seconds, 1) for part, seconds in parts.items()}
     return result
 
 

@@ -209,11 +209,17 @@ def peak_memory(step: Step) -> int:
 
 def compile_seconds(name: str, threads: int) -> dict[str, float]:
     """How long the step that compiles takes, with an empty cache and with a full one."""
+    printed = with_empty_and_full_cache([__file__, "--threads", str(threads), "--compile-only", name])
+    return dict(zip(("cold", "warm"), (round(float(line), 1) for line in printed), strict=True))
+
+
+def with_empty_and_full_cache(words: list[str]) -> list[str]:
+    """The last lines that a script prints, run twice with one cache of compiled code, which is empty at first."""
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
-        command = [sys.executable, __file__, "--threads", str(threads), "--compile-only", name]
-        once = [subprocess.run(command, env=environment, check=True, capture_output=True, text=True) for _ in range(2)]
-    return dict(zip(("cold", "warm"), (round(float(run.stdout.split()[-1]), 1) for run in once), strict=True))
+        command = [sys.executable, *words]
+        runs = [subprocess.run(command, env=environment, check=True, capture_output=True, text=True) for _ in range(2)]
+    return [run.stdout.splitlines()[-1] for run in runs]
 
 
 def compile_only(name: str) -> float:

@@ -7,7 +7,7 @@ from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
 from torch.distributions import constraints
 
 import pyro_vae as pv
-from pyro_vae import labels, likelihoods, networks, objectives, posteriors, priors
+from pyro_vae import evaluation, labels, likelihoods, networks, objectives, posteriors, priors
 from pyro_vae.program import sample_sites
 from pyro_vae.variants.base import evaluating
 
@@ -290,3 +290,17 @@ def same_weights(first, second):
 def unmoved(before, after):
     """Names of the weights that are still as they were."""
     return [name for name in before if torch.equal(before[name], after[name])]
+
+
+def answers(variant, x, y):
+    """What a variant that was trained says of data, where it has anything to say: tensors."""
+    found = [evaluation.elbo(variant, x, y).elbo]
+    if variant.has_code:
+        found.append(variant.reconstruct(x, y))
+    if variant.predicts:
+        found.append(variant.predict(x).sample())
+    if variant.explains_data and not isinstance(variant, pv.Autoencoder):
+        found.append(variant.generate(3, y[0]) if variant.labels == "all" else variant.generate(3))
+    if not (variant.model.parts_without_density() + variant.guide.parts_without_density()):
+        found.append(evaluation.log_likelihood(variant, x, y, num_samples=2))
+    return found

@@ -11,7 +11,7 @@ import pyro_vae as pv
 from pyro_vae import evaluation, likelihoods, networks, posteriors, priors, report
 from pyro_vae.errors import ConfigurationError, DataError
 from tests.elsewhere import DEVICE, Elsewhere, Present
-from tests.family import VARIANTS, arguments_for, same_weights, weights
+from tests.family import VARIANTS, answers, arguments_for, same_weights, weights
 
 SETTINGS = {"batch_size": 10, "optimizer": torch.optim.Adam, "progress": False}  # the fused one asks for real devices
 pytestmark = pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")  # torch takes it for another
@@ -90,16 +90,7 @@ def test_a_variant_trains_elsewhere_as_on_the_cpu_and_answers_there(name, tmp_pa
     with Present():
         history = pv.fit(variant, epochs=1, device=DEVICE, folder=tmp_path, **given, **SETTINGS)
         assert {p.device for p in variant.parameters()} == {DEVICE}
-        answers = [evaluation.elbo(variant, x, y).elbo]
-        if variant.has_code:
-            answers.append(variant.reconstruct(x, y))
-        if variant.predicts:
-            answers.append(variant.predict(x).sample())
-        if variant.explains_data and not isinstance(variant, pv.Autoencoder):
-            answers.append(variant.generate(3, y[0]) if variant.labels == "all" else variant.generate(3))
-        if not (variant.model.parts_without_density() + variant.guide.parts_without_density()):
-            answers.append(evaluation.log_likelihood(variant, x, y, num_samples=2))
-        assert all(isinstance(answer, Elsewhere) for answer in answers)
+        assert all(isinstance(answer, Elsewhere) for answer in answers(variant, x, y))
     assert pv.fit(twin, epochs=1, device="cpu", **given, **SETTINGS)["elbo"] == history["elbo"]
     assert same_weights(weights(twin), weights(pv.load(tmp_path / "last.pt")))
 

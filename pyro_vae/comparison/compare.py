@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import os
@@ -18,7 +17,8 @@ from torch import Tensor
 
 from pyro_vae.comparison.systems import SYSTEMS, System
 from pyro_vae.comparison.tasks import RECIPES, Recipe, Task, make_task, pooled
-from pyro_vae.data import Dataset, Split, load
+from pyro_vae.data import Dataset, load
+from pyro_vae.data.split import fingerprint
 from pyro_vae.errors import ConfigurationError, check_choice, check_positive
 from pyro_vae.files import make_folder, write_text
 from pyro_vae.randomness import seeded
@@ -170,14 +170,14 @@ def compare(
     for n in numbers:  # now, not when the cells before it are done
         make_task(whole, classes, n, 0, recipe)
     kept = None if folder is None else make_folder(folder)
-    words, fingerprint = recipe.words(dataset.shape), _fingerprint(whole)
+    words, digest = recipe.words(dataset.shape), fingerprint(whole.x, whole.y)
     cells = []
     for number, (n, seed, name) in enumerate(plan, start=1):
         cell = _read(kept, dataset.name, n, name, seed)
-        if cell is None or (cell.recipe, cell.fingerprint) != (words, fingerprint):
+        if cell is None or (cell.recipe, cell.fingerprint) != (words, digest):
             task = make_task(whole, classes, n, seed, recipe)
             test, pool, seconds = _run(SYSTEMS[name], task)
-            cell = Cell(dataset.name, n, name, seed, test, pool, seconds, recipe.epochs, words, fingerprint)
+            cell = Cell(dataset.name, n, name, seed, test, pool, seconds, recipe.epochs, words, digest)
             _write(kept, cell)
         cells.append(cell)
         if report is not None:
@@ -197,13 +197,6 @@ def _run(system: System, task: Task) -> tuple[float, float | None, float]:
         hidden = hidden.nonzero()[:_POOL, 0]  # the data are in random order
         pool = _accuracy(predict(task.train.x[hidden]), task.hidden[hidden]) if len(hidden) else None
     return test, pool, seconds
-
-
-def _fingerprint(whole: Split) -> str:
-    assert whole.y is not None
-    digest = hashlib.blake2b(whole.x.numpy().tobytes(), digest_size=16)
-    digest.update(whole.y.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _accuracy(named: Tensor, true: Tensor) -> float:

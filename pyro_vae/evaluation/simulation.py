@@ -153,7 +153,7 @@ def _given(variant: Variant, x: Any, y: Any) -> Tensor | None:
         if x is None:
             raise DataError(f"{name} explains y given x; give data x, (N, {', '.join(map(str, variant.shape))})")
         return variant.as_data(x)
-    y = getattr(x, "y", None) if y is None else y
+    y = variant.taken_apart(x)[1] if y is None and x is not None else y
     if y is None:
         raise DataError(f"{name} generates data for given labels; give y, or a split that has it")
     return variant.labels_for(y, 1)

@@ -20,7 +20,7 @@ from pyro_vae.randomness import seeded
 from pyro_vae.variants import Variant
 from pyro_vae.variants.base import evaluating
 
-__all__ = ["Number", "Numbers", "Score", "labels_of", "numbers"]
+__all__ = ["Number", "Numbers", "Score", "numbers"]
 
 
 _PROPERTIES = 12
@@ -103,7 +103,7 @@ def numbers(
     Raises:
         DataError: when the data do not fit.
     """
-    x, y = variant.batch(x, labels_of(variant, x, y))
+    x, y = variant.batch(x, y)
     density, shape = _density(variant, x, y)
     with seeded(seed, variant.device):
         terms = elbo(variant, x, y, num_samples=10)
@@ -136,11 +136,6 @@ def _has_kl(variant: Variant) -> bool:
     """Whether prior and guide have densities; what the likelihood lacks is no matter."""
     parts = variant.model.parts_without_density() + variant.guide.parts_without_density()
     return all(isinstance(part, Likelihood) for part in parts)
-
-
-def labels_of(variant: Variant, x: Any, y: Any = None) -> Any:
-    """The labels of data, where the variant's story has labels: ``y``, or else those of the split ``x``."""
-    return y if y is not None or variant.labels == "none" else getattr(x, "y", None)
 
 
 def _density(variant: Variant, x: Tensor, y: Tensor | None) -> tuple[str, tuple[int, ...]]:

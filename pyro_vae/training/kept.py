@@ -6,7 +6,6 @@ import copy
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pyro_vae.errors import CheckpointError
@@ -38,14 +37,11 @@ class Kept:
         self.writes = writes
         self._config = json.loads(json.dumps(variant.config))  # now, not after an epoch: not all can be written
         self.last, self.best = self.folder / "last.pt", self.folder / "best.pt"
+        self._table = self.folder / "history.csv"
         self._events = TensorBoard(self.folder) if tensorboard and writes else None
         if writes:
             for path in (self.last, self.best, self._table):
                 tidy(path)
-
-    @property
-    def _table(self) -> Path:
-        return self.folder / "history.csv"
 
     def to_resume(self, resume: bool, settings: str) -> dict[str, Any] | None:
         """What ``last.pt`` holds, or ``None`` where there is nothing to continue, nor anything to be written over.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import Split, Streamed, as_split
+from pyro_vae.data.split import fingerprint
 from pyro_vae.errors import ConfigurationError, DataError
 from pyro_vae.program import labelled
 from pyro_vae.randomness import seeded
@@ -152,11 +152,7 @@ class Held(Source):
 
     @property
     def fingerprint(self) -> str:
-        x, y = self._given
-        digest = hashlib.blake2b(x.cpu().numpy().tobytes(), digest_size=16)
-        if y is not None:
-            digest.update(y.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint(*self._given)
 
 
 class Read(Source):

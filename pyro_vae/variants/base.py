@@ -107,13 +107,13 @@ class Variant(Inputs):
         Raises:
             ConfigurationError: in a variant of one's own whose model has no such part.
         """
-        found = getattr(self.model, "likelihood", None)
         for name, program in (("model", self.model), ("guide", self.guide)):
             if not isinstance(program, Program):
                 raise ConfigurationError(
                     f"the {name} of {type(self).__name__} must be a pyro_vae.program.Program, which is a PyroModule "
                     f"whose sites can be weighed, got {type(program).__name__}"
                 )
+        found = getattr(self.model, "likelihood", None)
         if not isinstance(found, Likelihood):
             raise ConfigurationError(
                 f"{type(self.model).__name__}, the model of {type(self).__name__}, needs an attribute likelihood, a "

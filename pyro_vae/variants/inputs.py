@@ -71,7 +71,7 @@ class Inputs(Stored):
         Raises:
             DataError: what does not fit, labels that are not wanted, or wanted and missing.
         """
-        x, theirs = self._taken_apart(x)
+        x, theirs = self.taken_apart(x)
         if y is None and self.labels != "none":
             y = theirs
         if y is not None and self.labels == "none":
@@ -96,7 +96,7 @@ class Inputs(Stored):
         Raises:
             DataError: when data or labels do not fit.
         """
-        x, theirs = self._taken_apart(x)
+        x, theirs = self.taken_apart(x)
         y = theirs if y is None else y
         x = self.as_data(x)
         if y is None:
@@ -111,7 +111,7 @@ class Inputs(Stored):
         Raises:
             DataError: wrong type, shape, dtype, NaN, or values outside the likelihood's support.
         """
-        x, _ = self._taken_apart(x)
+        x, _ = self.taken_apart(x)
         if x.dim() and not len(x):
             raise DataError(f"x: there are no data (shape {tuple(x.shape)})")
         self.check_data(x)
@@ -120,7 +120,7 @@ class Inputs(Stored):
             raise DataError(f"x: some numbers are too large for {made.dtype}, which the weights have; rescale the data")
         return made
 
-    def _taken_apart(self, x: Any) -> tuple[Tensor, Any]:
+    def taken_apart(self, x: Any) -> tuple[Tensor, Any]:
         """Data as a tensor, and the labels that came with them."""
         if isinstance(x, np.ndarray):
             try:

@@ -20,12 +20,6 @@ from pyro_vae.cli.catalogue import KINDS, entries
 SMALL = ["--epochs=2", "--encoder=MLP", "--encoder.hidden=[16]", "--prior.size=2", "--progress=false"]
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "vamp"

@@ -16,12 +16,6 @@ from pyro_vae.cli.options import parse
 QUICK = ["--epochs=2", "--encoder=MLP", "--encoder.hidden=[16]", "--progress=false"]
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def m2(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "m2"

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pyro_vae.cli import main
-from tests.cli.test_cli import SMALL, fails, here  # noqa: F401  a fixture
+from tests.cli.test_cli import SMALL, fails
 
 FIT = ["fit", "VAE", *SMALL, "--folder=run"]
 
@@ -19,24 +19,24 @@ def trained_on(capsys):
 
 
 @pytest.mark.parametrize("words", [["--data=wine", "--config=c.yaml"], ["--config", "c.yaml", "--data", "wine"]])
-def test_what_is_typed_outdoes_the_file_wherever_it_stands(here, capsys, words):  # noqa: F811
+def test_what_is_typed_outdoes_the_file_wherever_it_stands(here, capsys, words):
     Path("c.yaml").write_text("data: digits\nlr: 0.5\n")
     assert main([*FIT, *words]) == 0
     assert trained_on(capsys) == ("wine", "wine")
     assert yaml.safe_load(Path("run/run.yaml").read_text())["lr"] == 0.5
 
 
-def test_two_files_are_refused(here, capsys):  # noqa: F811
+def test_two_files_are_refused(here, capsys):
     for name in ("a.yaml", "b.yaml"):
         Path(name).write_text("data: wine\n")
     assert "more than one --config" in fails(capsys, *FIT, "--config=a.yaml", "--config", "b.yaml")
 
 
-def test_an_empty_name_is_no_data_set(here, capsys):  # noqa: F811
+def test_an_empty_name_is_no_data_set(here, capsys):
     assert "data set ''" in fails(capsys, *FIT, "--data", "")
 
 
-def test_a_file_of_options_is_not_written_over(here, capsys):  # noqa: F811
+def test_a_file_of_options_is_not_written_over(here, capsys):
     Path("run").mkdir()
     mine = "# mine\ndata: wine\n"
     Path("run/run.yaml").write_text(mine)
@@ -44,7 +44,7 @@ def test_a_file_of_options_is_not_written_over(here, capsys):  # noqa: F811
     assert Path("run/run.yaml").read_text() == mine
 
 
-def test_files_without_a_run_are_not_written_over(here, capsys):  # noqa: F811
+def test_files_without_a_run_are_not_written_over(here, capsys):
     Path("run").mkdir()
     Path("run/history.csv").write_text("mine")
     assert "holds history.csv, which this run would write over" in fails(capsys, *FIT, "--data=wine")
@@ -52,7 +52,7 @@ def test_files_without_a_run_are_not_written_over(here, capsys):  # noqa: F811
     assert main([*FIT, "--data=wine", "--resume"]) == 0
 
 
-def test_a_demo_that_cannot_begin_leaves_the_last_one(here, capsys):  # noqa: F811
+def test_a_demo_that_cannot_begin_leaves_the_last_one(here, capsys):
     words = ["demo", *SMALL, "--data=wine", "--likelihood=Normal"]
     assert main(words) == 0
     before = {path.name: path.read_bytes() for path in Path("runs/demo").iterdir()}
@@ -66,7 +66,7 @@ def test_a_demo_that_cannot_begin_leaves_the_last_one(here, capsys):  # noqa: F8
 
 
 @pytest.mark.parametrize("content", [b"- a\n- b\n", b"text", b"\xff\xfe\x00", b"data: [1]\n"])
-def test_a_damaged_list_of_options_is_told(here, capsys, content):  # noqa: F811
+def test_a_damaged_list_of_options_is_told(here, capsys, content):
     assert main([*FIT, "--data=wine"]) == 0
     Path("run/run.yaml").write_bytes(content)
     capsys.readouterr()
@@ -84,12 +84,12 @@ def test_a_damaged_list_of_options_is_told(here, capsys, content):  # noqa: F811
         (["--systems=pixel"], "did you mean 'pixels'"),
     ],
 )
-def test_a_comparison_that_cannot_be_made_is_an_error_of_use(here, capsys, words, said):  # noqa: F811
+def test_a_comparison_that_cannot_be_made_is_an_error_of_use(here, capsys, words, said):
     assert said in fails(capsys, "compare", *words)
     assert not list(Path().iterdir())
 
 
-def test_counts_are_told_what_fits_them(here, capsys):  # noqa: F811
+def test_counts_are_told_what_fits_them(here, capsys):
     np.savez("counts.npz", x=np.arange(60, dtype=np.uint16).reshape(20, 3))
     error = fails(capsys, "fit", "VAE", "--data=counts.npz")
     assert "counts" in error
