@@ -9,7 +9,7 @@ from torch.distributions import constraints
 import pyro_vae as pv
 from pyro_vae import evaluation, labels, likelihoods, networks, objectives, posteriors, priors
 from pyro_vae.program import sample_sites
-from pyro_vae.variants.base import evaluating
+from pyro_vae.variants.contexts import evaluating
 
 D = 2  # latent dimensions
 CLASSES = 3

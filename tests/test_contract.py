@@ -15,7 +15,8 @@ import pyro_vae as pv
 from pyro_vae import evaluation, likelihoods, networks, posteriors
 from pyro_vae.configured import build
 from pyro_vae.parts import Conditional
-from pyro_vae.variants.base import evaluating, representative
+from pyro_vae.variants.codes import representative
+from pyro_vae.variants.contexts import evaluating
 from tests.family import (
     IMAGE,
     PRIORS,

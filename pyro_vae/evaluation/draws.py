@@ -18,7 +18,8 @@ from pyro_vae.evaluation.joint import log_joint
 from pyro_vae.evaluation.likelihood import at_once
 from pyro_vae.objectives.kl import check_proposed
 from pyro_vae.program import labelled, sample_sites
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["Draws", "Piece", "explain", "from_container", "from_guide", "from_prior", "predict_missing"]
 

@@ -16,7 +16,8 @@ from pyro_vae.objectives.enumeration import enumerated_traces, expectation, join
 from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds
 from pyro_vae.objectives.kl import kl_per_dimension as _kl_per_dimension
 from pyro_vae.program import labelled, sample_sites
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = [
     "ELBOTerms",

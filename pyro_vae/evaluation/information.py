@@ -15,7 +15,8 @@ from pyro_vae.evaluation.codes import check_code_density, encodings
 from pyro_vae.evaluation.tables import aligned
 from pyro_vae.objectives.kl import kl_exact
 from pyro_vae.randomness import seeded
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
+from pyro_vae.variants.contexts import evaluating
 
 if TYPE_CHECKING:
     import xarray as xr

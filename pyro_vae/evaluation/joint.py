@@ -17,7 +17,8 @@ from pyro_vae.evaluation.latents import Latent
 from pyro_vae.objectives.enumeration import enumerated_trace, is_enumerated, log_density
 from pyro_vae.objectives.kl import check_proposed
 from pyro_vae.program import sample_sites
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["Latents", "LogJoint", "log_joint", "summed_out"]
 

@@ -16,7 +16,8 @@ from pyro_vae.objectives.elbo import check_reparametrised
 from pyro_vae.objectives.enumeration import enumerated_trace
 from pyro_vae.parts import Conditional
 from pyro_vae.program import sample_sites
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["local_families", "optimised", "proposing"]
 

@@ -19,7 +19,8 @@ from pyro_vae.evaluation.joint import LogJoint
 from pyro_vae.evaluation.likelihood import check_density
 from pyro_vae.evaluation.progress import Advance, progress_bar
 from pyro_vae.randomness import seeded
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["posterior_mcmc"]
 

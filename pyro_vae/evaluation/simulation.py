@@ -15,7 +15,8 @@ from pyro_vae.evaluation.coordinates import latent_dims
 from pyro_vae.evaluation.likelihood import at_once
 from pyro_vae.evaluation.tables import shortened
 from pyro_vae.randomness import seeded
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
+from pyro_vae.variants.contexts import evaluating
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -17,7 +17,9 @@ from torch.distributions import Independent
 
 from pyro_vae.errors import ConfigurationError, DataError
 from pyro_vae.randomness import seeded
-from pyro_vae.variants.base import Variant, evaluating, point_estimate, representative
+from pyro_vae.variants.base import Variant
+from pyro_vae.variants.codes import point_estimate, representative
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = [
     "as_batch",

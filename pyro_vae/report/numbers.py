@@ -18,7 +18,7 @@ from pyro_vae.parts import numel
 from pyro_vae.program import labelled, sample_sites
 from pyro_vae.randomness import seeded
 from pyro_vae.variants import Variant
-from pyro_vae.variants.base import evaluating
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["Number", "Numbers", "Score", "numbers"]
 

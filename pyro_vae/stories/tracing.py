@@ -21,7 +21,7 @@ from pyro_vae.parts import Part
 from pyro_vae.stories.family import alike, innermost, read_family
 from pyro_vae.stories.structure import Plate, Site, Structure, merged
 from pyro_vae.stories.symbols import joined, symbol, to_text
-from pyro_vae.variants.base import evaluating
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["trace_structure", "untouched"]
 

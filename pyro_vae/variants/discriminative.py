@@ -14,7 +14,7 @@ from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Network
 from pyro_vae.parts import Shape, as_shape
 from pyro_vae.variants.assembly import assembling, check_kinds, check_part
-from pyro_vae.variants.base import evaluating
+from pyro_vae.variants.contexts import evaluating
 from pyro_vae.variants.given import GivenData, as_label
 
 __all__ = ["Discriminative"]

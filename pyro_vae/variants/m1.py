@@ -21,7 +21,7 @@ from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.program import labelled
 from pyro_vae.variants.assembly import check_kinds
-from pyro_vae.variants.base import representative
+from pyro_vae.variants.codes import representative
 from pyro_vae.variants.vae import VAE
 
 __all__ = ["M1"]

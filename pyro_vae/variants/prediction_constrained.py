@@ -20,7 +20,8 @@ from pyro_vae.objectives.schedules import as_schedule
 from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.variants.assembly import assembling, check_kinds, check_part, check_proposes, chosen
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["ConsistencyConstrainedVAE", "PredictionConstrainedVAE"]
 

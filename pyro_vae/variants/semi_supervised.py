@@ -21,8 +21,9 @@ from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.program import labelled
 from pyro_vae.variants.assembly import assembling, check_kinds, check_part, chosen
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
 from pyro_vae.variants.conditional import connect_style
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["M2", "SemiSupervisedVAE"]
 

@@ -24,8 +24,9 @@ from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
 from pyro_vae.program import labelled
 from pyro_vae.variants.assembly import assembling, check_kinds, check_part, chosen
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
 from pyro_vae.variants.conditional import connect_style
+from pyro_vae.variants.contexts import evaluating
 from pyro_vae.variants.vae import VAE
 
 __all__ = ["M1M2"]

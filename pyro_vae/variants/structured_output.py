@@ -19,7 +19,7 @@ from pyro_vae.parts import Shape, as_shape
 from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import ConditionalNormal
 from pyro_vae.variants.assembly import assembling, check_kinds, check_part, check_proposes, chosen
-from pyro_vae.variants.base import evaluating
+from pyro_vae.variants.contexts import evaluating
 from pyro_vae.variants.given import GivenData
 
 __all__ = ["StructuredOutputVAE"]

@@ -13,7 +13,7 @@ import pyro_vae as pv
 from pyro_vae import labels, likelihoods, networks, priors
 from pyro_vae.evaluation.arviz import GROUPS
 from pyro_vae.program import labelled
-from pyro_vae.variants.base import evaluating
+from pyro_vae.variants.contexts import evaluating
 from tests import family
 from tests.draws import N, case, groups_of, tensor
 from tests.ppca import DATA, PPCA

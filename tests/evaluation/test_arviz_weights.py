@@ -11,7 +11,7 @@ from pyro_vae import evaluation
 from pyro_vae.evaluation.inference_data import pareto_smoothed
 from pyro_vae.program import labelled
 from pyro_vae.randomness import seeded
-from pyro_vae.variants.base import evaluating
+from pyro_vae.variants.contexts import evaluating
 from tests.draws import case, tensor
 from tests.ppca import PPCA, SIGMA
 

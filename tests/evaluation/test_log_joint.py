@@ -14,7 +14,7 @@ from pyro_vae.evaluation.latents import Latent
 from pyro_vae.evaluation.likelihood import at_once
 from pyro_vae.program import labelled, sample_sites
 from pyro_vae.randomness import seeded
-from pyro_vae.variants.base import evaluating
+from pyro_vae.variants.contexts import evaluating
 from tests import family
 from tests.draws import case
 from tests.statistics import assert_mean

@@ -8,7 +8,7 @@ import torch
 import pyro_vae as pv
 from pyro_vae import data, evaluation, likelihoods, networks, objectives, priors
 from pyro_vae.program import labelled
-from pyro_vae.variants.base import evaluating
+from pyro_vae.variants.contexts import evaluating
 from tests.family import IMAGE, WITH_LABELS, data_for, labels_for, randomised
 
 N = 24

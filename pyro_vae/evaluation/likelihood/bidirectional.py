@@ -15,7 +15,8 @@ from pyro_vae.evaluation.likelihood.annealed import AIS, Ladder
 from pyro_vae.evaluation.likelihood.estimate import Estimate, at_once, check_density, log_mean
 from pyro_vae.evaluation.progress import Advance, progress_bar
 from pyro_vae.randomness import seeded
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["Bounds", "bidirectional"]
 

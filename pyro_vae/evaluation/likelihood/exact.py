@@ -18,7 +18,8 @@ from pyro_vae.evaluation.likelihood.estimate import Method, at_once
 from pyro_vae.evaluation.progress import Advance
 from pyro_vae.program import sample_sites
 from pyro_vae.randomness import seeded
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["Exact"]
 

@@ -13,7 +13,8 @@ from pyro_vae.evaluation.likelihood.estimate import Estimate, Method, check_dens
 from pyro_vae.evaluation.likelihood.exact import Exact
 from pyro_vae.evaluation.likelihood.sampled import Importance, Prior
 from pyro_vae.evaluation.progress import progress_bar
-from pyro_vae.variants.base import Variant, evaluating
+from pyro_vae.variants.base import Variant
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["log_likelihood", "log_likelihood_per_class"]
 
