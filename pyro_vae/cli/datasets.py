@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae import data
 from pyro_vae.data import Dataset, Split
 from pyro_vae.data.own import is_file_name
-from pyro_vae.errors import ConfigurationError, check_choice
+from pyro_vae.errors import ConfigurationError, DataError, check_choice
 from pyro_vae.randomness import seeded
 from pyro_vae.variants import Variant
 
@@ -59,7 +59,11 @@ def with_labels(dataset: Dataset, cls: type[Variant], n: int | None, seed: int) 
 
 
 def evaluated(dataset: Dataset, transform: str | None, seed: int = 0) -> Dataset:
-    """The data set with its values transformed once, as numbers and pictures should see it."""
+    """The data set with its values transformed once, as numbers and pictures should see it.
+
+    Raises:
+        DataError: for values that the transform does not take.
+    """
     if transform is None:
         return dataset
     change = TRANSFORMS[transform]
@@ -67,6 +71,9 @@ def evaluated(dataset: Dataset, transform: str | None, seed: int = 0) -> Dataset
     def changed(split: Split) -> Split:
         return Split(change(split.x), split.y)
 
-    with seeded(seed):
-        train, valid, test = changed(dataset.train), changed(dataset.valid), changed(dataset.test)
+    try:
+        with seeded(seed):
+            train, valid, test = changed(dataset.train), changed(dataset.valid), changed(dataset.test)
+    except ValueError as error:
+        raise DataError(f"{dataset.name}, which the run would see through its transform: {error}") from error
     return dataclasses.replace(dataset, train=train, valid=valid, test=test)

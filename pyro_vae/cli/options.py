@@ -146,6 +146,7 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
         filled.setdefault("objective", {"class_path": "pyro_vae.objectives.ELBO"})
     known = _known_options(cls)
     rest = _own_objective(rest)
+    _check_valued(rest)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on options of the default part that another part does not have
@@ -198,6 +199,17 @@ def _own_objective(rest: list[str]) -> list[str]:
         else word
         for previous, word in zip(before, rest, strict=False)
     ]
+
+
+def _check_valued(rest: list[str]) -> None:
+    """Check that an option of a part has a value; the parser would name the part alone.
+
+    Raises:
+        ConfigurationError: for the first that has none.
+    """
+    for word, following in zip(rest, [*rest, "--"][1:], strict=True):
+        if word.startswith("--") and "." in word and "=" not in word and following.startswith("--"):
+            raise ConfigurationError(f"{word} needs a value")
 
 
 def _resuming(command: str, name: str | None, rest: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from pyro_vae.errors import ConfigurationError
 
-__all__ = ["parser_of"]
+__all__ = ["parsed", "parser_of"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -96,3 +96,16 @@ def parser_of(command: str) -> argparse.ArgumentParser:
         parser.add_argument("--data", metavar="NAME", help="another data set than the run's own")
         parser.add_argument("--root", metavar="FOLDER", help="where its files are")
     return parser
+
+
+def parsed(command: str, argv: list[str]) -> argparse.Namespace:
+    """What the words after a command ask for; ``--num_samples`` is taken as ``--num-samples``.
+
+    Raises:
+        ConfigurationError: when they are not such as the command knows.
+    """
+    hyphened = []
+    for word in argv:
+        name, *value = word.split("=", 1)
+        hyphened.append("=".join([name.replace("_", "-"), *value]) if word.startswith("--") else word)
+    return parser_of(command).parse_args(hyphened)

@@ -155,12 +155,12 @@ def test_a_bug_is_one_line_unless_debugging(here, monkeypatch, capsys):
 
 
 def test_interrupting_says_how_to_go_on(here, monkeypatch, capsys):
-    from pyro_vae.cli import commands
+    from pyro_vae.cli.commands import training
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "fit_variant", interrupted)
+    monkeypatch.setattr(training, "fit_variant", interrupted)
     assert main(["fit", "VAE", *SMALL, "--folder=runs/cut"]) == 130
     assert "pyro-vae fit --folder runs/cut --resume" in capsys.readouterr().err
 

@@ -94,3 +94,15 @@ def test_counts_are_told_what_fits_them(here, capsys):
     error = fails(capsys, "fit", "VAE", "--data=counts.npz")
     assert "counts" in error
     assert "--likelihood=Categorical --likelihood.levels=" in error
+
+
+@pytest.mark.parametrize("words", [["--prior.components"], ["--prior.components", "--epochs=1"]])
+def test_an_option_of_a_part_without_a_value_is_named(here, capsys, words):
+    assert "--prior.components needs a value" in fails(capsys, "fit", "VAE", "--prior=Vamp", *words)
+
+
+def test_data_that_the_runs_transform_does_not_take_are_an_error_of_use(here, capsys):
+    assert main([*FIT, "--transform=binarize"]) == 0
+    assert "diabetes, which the run would see through its transform: binarize takes" in fails(
+        capsys, "evaluate", "run", "--data=diabetes"
+    )
