@@ -36,6 +36,7 @@ from pyro_vae.training.processes import Processes
 from pyro_vae.training.registration import unregistered
 from pyro_vae.training.settings import Settings
 from pyro_vae.training.sources import share_of, source_of
+from pyro_vae.training.sums import Sums
 from pyro_vae.variants.base import Variant
 
 __all__ = ["Run"]
@@ -99,13 +100,7 @@ class Run:
         self.optim.batch = len(x)
         with self.precision:
             loss = self.svi.step(*self.variant.program_arguments(x, y))
-        terms = getattr(self.objective, "terms", None)
-        if terms is not None:
-            self.reported += torch.stack([terms.reconstruction, terms.kl])
-            bound = {} if terms.bound is None else {"bound": terms.bound}
-            for name, value in (terms.factors | bound).items():
-                self.factors[name] = self.factors.get(name, 0.0) + value
-        self.total += loss
+        self.sums.add(loss, getattr(self.objective, "terms", None))
         if engine.state.iteration == 1:
             # the first batch was checked in full; from here on the checks would be most of the work
             self.unchecked.enter_context(pyro.validation_enabled(False))
@@ -120,7 +115,7 @@ class Run:
         """
         if not self.monitor.asked_for:
             return
-        names = ["loss", "elbo", "reconstruction", "kl", "beta", "lr", "seconds", *self.factors]
+        names = ["loss", "elbo", "reconstruction", "kl", "beta", "lr", "seconds", *self.sums.factors]
         if self.valid is not None:
             with seeded(0, self.variant.device):  # the run's own noise stays what it is
                 found = measured(self.variant, self.valid, self.processes)
@@ -239,38 +234,15 @@ class Run:
 
     def _begin_epoch(self) -> None:
         self.started = time.perf_counter()
-        self.total = 0.0
-        self.reported = torch.zeros(2, device=self.variant.device)
-        self.factors: dict[str, Any] = {}
+        self.sums = Sums(self.variant.device)
 
     def _end_epoch(self) -> None:
-        n = self.batches.data_per_epoch
-        epoch = self.engine.state.epoch
         if not all(torch.isfinite(weight).all() for weight in self.variant.parameters()):
             # the loss was finite still, but the last step's gradient was not: the checkpoint must not see it
             raise self._not_finite("a weight became NaN or infinite")
         # running statistics (of batch norm, of baselines) are those of the first process
         self.processes.broadcast(dict(self.variant.named_buffers()))
-        sums = {"loss": self.total}
-        if getattr(self.objective, "terms", None) is not None:
-            sums |= dict(zip(("reconstruction", "kl"), self.reported.tolist(), strict=True))
-        else:  # Pyro's own objectives report only their sum
-            x, y = share_of(self.data.sample(), self.processes.share)
-            some = elbo(self.variant, x, y)
-            share = n / summed({"": len(x)}, self.processes)[""]
-            sums |= {"reconstruction": share * some.reconstruction.sum().item(), "kl": share * some.kl.sum().item()}
-        sums |= {name: value.item() for name, value in self.factors.items()}
-        averages = {name: value / n for name, value in summed(sums, self.processes).items()}
-        loss, reconstruction, kl = (averages.pop(name) for name in ("loss", "reconstruction", "kl"))
-        entry: dict[str, Any] = {
-            "loss": loss,
-            "elbo": reconstruction - kl,
-            "reconstruction": reconstruction,
-            "kl": kl,
-            "beta": self.variant.beta.over(self.settings.epochs)(epoch - 1 / len(self.batches)),
-            "lr": self._learning_rate(),
-            **averages,
-        }
+        entry = self._averages()
         if self.valid is not None:
             found = measured(self.variant, self.valid, self.processes)
             entry |= {f"valid_{name}": value for name, value in found.items()}
@@ -281,6 +253,28 @@ class Run:
                 self.best = copy.deepcopy(self.variant.state_dict())
             if self.kept is not None:
                 self.kept.keep_best()
+
+    def _averages(self) -> dict[str, Any]:
+        """What the epoch's steps come to per datum, over all processes, with the weights and the rate at its end."""
+        n = self.batches.data_per_epoch
+        sums = self.sums.so_far()
+        if "kl" not in sums:  # Pyro's own objectives report only their sum
+            x, y = share_of(self.data.sample(), self.processes.share)
+            some = elbo(self.variant, x, y)
+            share = n / summed({"": len(x)}, self.processes)[""]
+            sums |= {"reconstruction": share * some.reconstruction.sum().item(), "kl": share * some.kl.sum().item()}
+        averages = {name: value / n for name, value in summed(sums, self.processes).items()}
+        loss, reconstruction, kl = (averages.pop(name) for name in ("loss", "reconstruction", "kl"))
+        end = self.engine.state.epoch - 1 / len(self.batches)
+        return {
+            "loss": loss,
+            "elbo": reconstruction - kl,
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "beta": self.variant.beta.over(self.settings.epochs)(end),
+            "lr": self._learning_rate(),
+            **averages,
+        }
 
     def _finish(self) -> None:
         """Go back to the best weights, if that was asked for, and do what comes after the last epoch.
