@@ -77,6 +77,7 @@ class ConsistencyConstrainedVAE(PartlyLabelled):
             if y is None:
                 # one term of the whole batch, shared out among its data
                 shares = first.mean(-2, keepdim=True).clamp(min=1e-8)
-                agreement = (self.label().probs * shares.log()).sum(-1).expand(first.shape[:-1])
+                # the frequencies are what predictions are held to: they must not follow them
+                agreement = (self.label().probs.detach() * shares.log()).sum(-1).expand(first.shape[:-1])
                 pyro.factor("aggregate", -agreement, has_rsample=True)
             return z

@@ -20,18 +20,31 @@ FLOWS = {"maf": "MAF", "realnvp": "RealNVP", "nice": "NICE", "nsf": "NSF"}
 class FlowDistribution(ZukoToPyro):
     """A flow's distribution, with the methods that other distributions have.
 
-    Pyro's wrapper offers only what an SVI step needs; users also draw samples by hand.
+    Pyro's wrapper offers only what an SVI step needs, and remembers the density of whatever it drew for as long as it
+    lives.  Here only the last draw of :meth:`rsample` is remembered, which spares a step the way back through the
+    flow, and only until it is changed.
     """
 
     support = constraints.real_vector
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+
+    def __call__(self, shape: Any = torch.Size()) -> Tensor:
+        self.cache = {}
+        x = super().__call__(shape)
+        self._version = x._version
+        return x
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
         return self(sample_shape)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         with torch.no_grad():
-            return self(sample_shape)
+            return self.dist.sample(sample_shape)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        if x in self.cache and x._version != self._version:
+            self.cache = {}
+        return super().log_prob(x)
 
     def expand(self, *args: Any, **kwargs: Any) -> FlowDistribution:
         return FlowDistribution(self.dist.expand(*args, **kwargs))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Conditional",
+    "Owned",
     "Part",
     "Shape",
     "as_shape",
@@ -182,6 +184,54 @@ class Part(Configured, nn.Module):
 
     def __repr__(self) -> str:
         return Configured.__repr__(self)
+
+
+class Owned(Part):
+    """A part that becomes one variant's, such as a prior or a label, and that may keep something of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._taken = False
+
+    @property
+    def keeps(self) -> str:
+        """What it keeps of its variant, so that it cannot serve another; ``""`` for nothing."""
+        return "weights" if any(True for _ in self.parameters()) else ""
+
+    def own(self) -> Self:
+        """This part, or where another variant has it already and nothing of that is kept, one like it.
+
+        A variant that is moved to another device or precision must not take the numbers of another along.
+        """
+        if not self._taken or self.keeps:
+            return self
+        twin = copy.deepcopy(self)
+        twin.release()
+        return twin
+
+    def take(self) -> None:
+        """Become a variant's.
+
+        Raises:
+            ConfigurationError: when it is another's already and keeps something of it.
+        """
+        self.check_free()
+        self._taken = True
+
+    def check_free(self) -> None:
+        """Check that the part belongs to no variant yet, or keeps nothing of it.
+
+        Raises:
+            ConfigurationError: when it does.
+        """
+        if self._taken and self.keeps:
+            raise ConfigurationError(
+                f"this {self!r} already belongs to a variant and holds its {self.keeps}; make a new one for another"
+            )
+
+    def release(self) -> None:
+        """Belong to no variant again."""
+        self._taken = False
 
 
 class Conditional(Part):

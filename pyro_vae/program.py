@@ -6,18 +6,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
+from pyro.infer.util import is_validation_enabled
 from pyro.nn import PyroModule
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from pyro_vae.errors import DataError
 from pyro_vae.parts import Part
 
 __all__ = [
     "GROUPS",
+    "LABEL",
     "PartlyLabelled",
     "Program",
     "group_of",
+    "in_order",
     "labelled",
     "labelled_first",
     "labels_first",
@@ -28,6 +32,9 @@ __all__ = [
 
 GROUPS = ("labelled", "unlabelled")
 """What a program run on data with and without labels puts before the names of its sites."""
+
+LABEL = "y"
+"""The site of the label, in every program that has one."""
 
 
 class _Weights(Messenger):
@@ -102,7 +109,11 @@ class PartlyLabelled(Program):
     a mixture, it runs once for each kind, in plates and with sites of its own, ``labelled/x`` and ``unlabelled/x``:
     the two bounds add up in one step of SVI.  Without a mixture the names are the plain ones.
 
-    Labels are given for all data, with -1 or NaN where they are missing, or for the first ``len(y)`` data only.
+    Labels are given for all data, with -1 or NaN where they are missing, or for the first ``len(y)`` data only, none
+    of them missing.
+
+    Raises:
+        DataError: for labels that are neither, where Pyro's validation is on.
     """
 
     def arranged(
@@ -111,6 +122,12 @@ class PartlyLabelled(Program):
         if x is not None and y is not None:
             if y.shape[0] == x.shape[0] and not labelled(y).all():
                 x, y = labels_first(x, y)
+            elif is_validation_enabled() and (y.shape[0] > x.shape[0] or not labelled(y).all()):
+                raise DataError(
+                    f"y: wanted the labels of all {x.shape[0]} data, with -1 or NaN where they are missing, or "
+                    f"those of the first data alone with none missing; got {y.shape[0]}, "
+                    f"{int((~labelled(y)).sum())} of them missing"
+                )
             y = y if y.shape[0] else None
         return (x, y), kwargs
 
@@ -128,13 +145,21 @@ class PartlyLabelled(Program):
 
 
 def labelled(y: Tensor) -> Tensor:
-    """Which labels (N,) or (N, P) are there, neither -1 nor NaN; (N,) booleans."""
-    return ~y.flatten(1).isnan().any(-1) if y.is_floating_point() else y >= 0
+    """Which labels (N, \\*shape) are there, neither -1 nor NaN in any place; (N,) booleans."""
+    missing = y.isnan() if y.is_floating_point() else y < 0
+    return ~(missing.flatten(1).any(-1) if y.dim() > 1 else missing)
 
 
 def labelled_first(y: Tensor) -> Tensor:
     """The order (N,) that puts data with labels before those without, each kind in its own order."""
     return torch.argsort(~labelled(y), stable=True)
+
+
+def in_order(program: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of a program in the order in which its sites see the data: the labelled ones first."""
+    if not isinstance(program, Program) or program.in_order:
+        return arguments
+    return program.arranged(*arguments)[0]
 
 
 def labels_first(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

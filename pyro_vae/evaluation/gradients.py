@@ -15,7 +15,7 @@ from torch import Tensor
 from pyro_vae.configured import show
 from pyro_vae.errors import ConfigurationError, check_positive
 from pyro_vae.evaluation.tables import aligned
-from pyro_vae.objectives import ELBO, IWAE
+from pyro_vae.objectives import ELBO, IWAE, Compiled
 from pyro_vae.objectives.enumeration import enumerated_trace
 from pyro_vae.objectives.weights import drawn
 from pyro_vae.parts import in_evaluation
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = ["GradientVariance", "gradient_variance"]
+
+_OF_THE_ELBO = ("Trace_ELBO", "TraceGraph_ELBO", "TraceEnum_ELBO", "TraceMeanField_ELBO")
+"""Pyro's objectives whose gradient is an estimate of the ELBO's."""
 
 _SETTLING = 50
 """Evaluations that a decaying average is given before anything is measured."""
@@ -190,12 +193,14 @@ def _check_objective(what: str, objective: Any) -> None:
 
 def _target(objective: Any) -> str:
     """What an objective's gradient is an estimate for."""
+    if isinstance(objective, Compiled):
+        objective = objective.objective
     if isinstance(objective, ELBO):
         return objective.target
-    kinds = {cls.__name__ for cls in type(objective).__mro__}
-    if "RenyiELBO" in kinds and objective.alpha == 0:
+    kind = type(objective).__name__.removeprefix("Jit")  # itself: what is built on it may have another target
+    if kind == "RenyiELBO" and objective.alpha == 0:
         return IWAE(objective.num_particles).target
-    return "ELBO" if kinds & {"Trace_ELBO", "TraceGraph_ELBO", "TraceEnum_ELBO"} else show(objective)
+    return "ELBO" if kind in _OF_THE_ELBO else show(objective)
 
 
 def _trained(variant: Variant) -> Iterator[tuple[str, Tensor]]:

@@ -10,7 +10,7 @@ import torch
 from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
-from pyro_vae.errors import ConfigurationError, check_positive
+from pyro_vae.errors import ConfigurationError, check_count, check_positive
 from pyro_vae.evaluation.arviz import attributes
 from pyro_vae.evaluation.coordinates import Layout
 from pyro_vae.evaluation.draws import Draws, Piece
@@ -85,7 +85,8 @@ def posterior_mcmc(
     References:
         Hoffman & Gelman, The No-U-Turn Sampler, 2014 (https://arxiv.org/abs/1111.4246)
     """
-    numbers = {"num_samples": num_samples, "warmup_steps": warmup_steps, "num_chains": num_chains}
+    check_count("num_samples", num_samples, 4)  # what Pyro's diagnostics of a chain need
+    numbers = {"warmup_steps": warmup_steps, "num_chains": num_chains}
     for name, number in {**numbers, "max_tree_depth": max_tree_depth}.items():
         check_positive(name, number)
     if not 0 < target_accept < 1:

@@ -10,8 +10,7 @@ import pyro.distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from pyro_vae.errors import ConfigurationError
-from pyro_vae.parts import Conditional, Part, Shape
+from pyro_vae.parts import Conditional, Owned, Shape
 
 __all__ = ["Label", "Predictor", "equal_mixture"]
 
@@ -20,7 +19,7 @@ class Predictor(Conditional):
     """q(y | x) or p(y | z): a network's prediction of the label, as a distribution."""
 
 
-class Label(Part):
+class Label(Owned):
     """The label y of a datum; ``forward()`` returns p(y), with no batch shape.
 
     A missing label is -1, or NaN where labels are real.
@@ -35,18 +34,11 @@ class Label(Part):
     classes: int | None = None
     """Number of classes; ``None`` where labels are no classes."""
 
-    holds_statistics = False
-    """Whether it keeps numbers of a variant's data, so that it cannot serve two."""
-
     scored: ClassVar[bool] = True
     """Whether :meth:`score` says anything of predictions."""
 
     infer: ClassVar[dict[str, Any]]
     """How a guide treats a missing y: ``{"enumerate": "parallel"}`` sums over its values, ``{}`` draws it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._met = False
 
     def meet(self, *, drawn: bool) -> None:
         """Become the label of a variant.
@@ -60,34 +52,16 @@ class Label(Part):
         Warns:
             UserWarning: when p(y) is to be learned and nothing would train it.
         """
-        self.check_free()
+        self.take()
         if not drawn and any(parameter.requires_grad for parameter in self.own_parameters()):
             warnings.warn(
                 f"{self!r}: this variant's story has no p(y), so nothing trains its frequencies; they stay as given",
                 stacklevel=4,
             )
-        self._met = True
-
-    def check_free(self) -> None:
-        """Check that the label belongs to no variant yet, or keeps nothing of it.
-
-        Raises:
-            ConfigurationError: when it does.
-        """
-        weights = any(True for _ in self.parameters())
-        if self._met and (weights or self.holds_statistics):
-            kept = "weights" if weights else "mean and covariance"
-            raise ConfigurationError(
-                f"this {self!r} already belongs to a variant and holds its {kept}; make a new one for another"
-            )
 
     def own_parameters(self) -> Iterator[nn.Parameter]:
         """What p(y) learns."""
         return self.parameters()
-
-    def release(self) -> None:
-        """Belong to no variant again."""
-        self._met = False
 
     def as_input(self, y: Tensor) -> Tensor:
         """What a network sees of labels (\\*batch, \\*shape): numbers (\\*batch, \\*input_shape)."""

@@ -54,7 +54,7 @@ class Categorical(Label):
         self.input_shape: Shape = (classes,)
         self.learned = learned
         self.uniform = probs is None
-        pi = torch.full((classes,), 1.0 / classes) if probs is None else torch.as_tensor(probs, dtype=torch.float)
+        pi = torch.as_tensor([1 / classes] * classes if probs is None else probs, dtype=torch.get_default_dtype())
         if tuple(pi.shape) != (classes,) or not (pi > 0).all() or abs(pi.sum().item() - 1) > 1e-4:
             raise ConfigurationError(
                 f"probs are {classes} positive frequencies that add up to 1, one for each class, got {probs!r}"

@@ -39,7 +39,6 @@ class Normal(Label):
     """
 
     infer: ClassVar[dict[str, Any]] = {}
-    holds_statistics = True
     loc: Tensor
     scale_tril: Tensor
 
@@ -50,6 +49,10 @@ class Normal(Label):
         self.input_shape: Shape = (size,)
         self.register_buffer("loc", torch.zeros(size))
         self.register_buffer("scale_tril", torch.eye(size))
+
+    @property
+    def keeps(self) -> str:
+        return "mean and covariance"
 
     @property
     def scale(self) -> Tensor:

@@ -30,7 +30,7 @@ class _Levels(dist.Categorical):
 
     @property
     def variance(self) -> Tensor:
-        return (self.probs * self._levels() ** 2).sum(-1) - self.mean**2
+        return (self.probs * (self._levels() - self.mean[..., None]) ** 2).sum(-1)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         return super().expand(batch_shape, self._get_checked_instance(_Levels, _instance))

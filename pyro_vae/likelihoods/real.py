@@ -77,7 +77,7 @@ class _LocationScale(Likelihood):
             self.raw_scale.copy_(positive_inverse(scales))
 
     def _starting_scales(self, x: Tensor) -> Tensor:
-        """Standard deviations (\\*shape) of the data; dimensions that hardly vary get a tenth of the overall one."""
+        """Scales (\\*shape) that give the data's standard deviations; where they hardly vary, a tenth of all."""
         deviations = (x - x.mean(0)).square().mean(0).sqrt()
         overall = deviations.square().mean().sqrt()
         return deviations.clamp(min=max(0.1 * overall.item(), 1e-3))
@@ -163,6 +163,9 @@ class Laplace(_LocationScale):
 
     family = dist.Laplace
     name = "a Laplace"
+
+    def _starting_scales(self, x: Tensor) -> Tensor:
+        return super()._starting_scales(x) / math.sqrt(2)  # a Laplace has the standard deviation b sqrt(2)
 
     def latex(self) -> str:
         return rf"\mathrm{{Laplace}}(f_\theta(z), {self.scale_latex('b')})"

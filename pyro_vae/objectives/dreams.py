@@ -57,8 +57,12 @@ def dream(model: Any, arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict
                 f"(a batch of which only some data have labels is taken apart), so that no guide can be shown a dream "
                 f"in its place; {_INSTEAD}"
             )
-        for i in places:
-            dreamed[i] = site["value"]
+        if len(places) > 1:
+            raise ConfigurationError(
+                f"arguments {' and '.join(map(str, places))} of the programs are one tensor, and the model observes "
+                f"it as {site['name']!r}: which of them a dream is to replace cannot be told; give one as a clone()"
+            )
+        dreamed[places[0]] = site["value"]
     return tuple(dreamed), latents
 
 

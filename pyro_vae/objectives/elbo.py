@@ -16,7 +16,7 @@ from pyro_vae.objectives.account import Account, Terms, per_particle
 from pyro_vae.objectives.enumeration import enumerated_traces, is_enumerated, log_density
 from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds, kl_per_dimension
 from pyro_vae.parts import Shape
-from pyro_vae.program import sample_sites
+from pyro_vae.program import LABEL, sample_sites, without_group
 
 __all__ = ["ELBO", "check_reparametrised"]
 
@@ -36,8 +36,9 @@ class ELBO(Configured, TraceEnum_ELBO):
     reported apart.
 
     **Free bits** give each latent dimension, or each group of them, an allowance: the objective has
-    max(free_bits, KL_g), with KL_g averaged over the batch, in place of KL_g.  Below the floor the gradient of the
-    KL is exactly zero, so a dimension need not collapse at the start of training.  Classes have no allowance.
+    max(free_bits, KL_g) in place of KL_g, which is averaged over the batch, and where only some data have labels over
+    those of each kind.  Below the floor the gradient of the KL is exactly zero, so a dimension need not collapse at the
+    start of training.  Labels, the site y, have no allowance.
 
     Args:
         num_particles: draws from the guide per datum, vectorised.
@@ -151,8 +152,7 @@ class ELBO(Configured, TraceEnum_ELBO):
         if self.reparametrised:
             check_reparametrised(guide_site)
         holds = kl_holds(site["name"], model_trace, guide_trace)
-        is_label = is_enumerated(guide_site) and not q.event_shape
-        free_bits = 0.0 if is_label else self.free_bits
+        free_bits = 0.0 if without_group(site["name"]) == LABEL else self.free_bits
         if free_bits and self.groups != 1:
             dimensions = kl_per_dimension(q, p) if holds else None
             if dimensions is None:

@@ -42,11 +42,10 @@ def enumerated_traces(
         plates: number of dimensions of plates.
         between: called with the guide's trace before the model runs against it.
     """
-    # the model's own enumerated sites come further in front: it keeps on where the guide's allocation ended
     guide_trace = enumerated_trace(guide, arguments, plates)
     if between is not None:
         between(guide_trace)
-    model_trace = poutine.trace(poutine.replay(EnumMessenger()(model), trace=guide_trace)).get_trace(*arguments)
+    model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*arguments)
     if is_validation_enabled():
         check_model_guide_match(model_trace, guide_trace, plates)
         for site in [*sample_sites(model_trace), *sample_sites(guide_trace)]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from pyro import poutine
-from torch import Tensor
+from pyro.distributions.util import scale_and_mask
+from torch import Tensor, nn
 
 from pyro_vae.errors import ConfigurationError
 from pyro_vae.objectives.elbo import ELBO
 from pyro_vae.objectives.enumeration import log_density
+from pyro_vae.parts import Shape
 from pyro_vae.program import sample_sites
 
 __all__ = ["Hybrid"]
@@ -18,6 +21,8 @@ __all__ = ["Hybrid"]
 
 class Hybrid(ELBO):
     """alpha ELBO + (1 - alpha) E_p(z | x)[log p(y | x, z)]: the bound, and the fit when z comes from the prior.
+
+    For variants that explain y from x, such as :class:`pyro_vae.StructuredOutputVAE`.
 
     The bound trains the decoder on codes of the guide, which has seen y; predictions draw codes from p(z | x), which
     has not.  The second term, the objective of the Gaussian stochastic network, trains for that: it pays where
@@ -29,7 +34,8 @@ class Hybrid(ELBO):
         num_particles: draws per datum, vectorised, from the guide and from the prior.
 
     Raises:
-        ConfigurationError: for an alpha outside [0, 1].
+        ConfigurationError: for an alpha outside [0, 1]; for a variant that explains x; when training starts, for a
+            prior whose draws have no gradient.
 
     References:
         Sohn, Lee & Yan, 2015, equation 7 (https://papers.nips.cc/paper/5775)
@@ -45,13 +51,33 @@ class Hybrid(ELBO):
     def target(self) -> str:
         return repr(self)
 
+    def connect(self, shape: Shape, prepare: Callable[[Tensor], Tensor] | None = None) -> nn.Module | None:
+        if prepare is not None:
+            raise ConfigurationError(
+                f"{self!r} is for variants that explain y from x, such as StructuredOutputVAE: where the story "
+                f"explains x, codes drawn from the prior say nothing of a datum; use objectives.ELBO()"
+            )
+        return None
+
     def _minus_objective(self, model: Any, guide: Any, arguments: tuple[Any, ...]) -> Tensor:
         bound = super()._minus_objective(model, guide, arguments)
         if self.num_particles > 1:
             model = self._vectorized_num_particles(model)
         trace = poutine.trace(model).get_trace(*arguments)
-        fits = (site["scale"] * log_density(site).sum() for site in sample_sites(trace) if site["is_observed"])
-        return self.alpha * bound - (1 - self.alpha) * sum(fits) / self.num_particles
+        fit: Any = 0.0
+        for site in sample_sites(trace):
+            if site["is_observed"]:
+                fit = fit + scale_and_mask(log_density(site), site["scale"], site["mask"]).sum()
+            elif not site["fn"].has_rsample:
+                family = type(getattr(site["fn"], "base_dist", site["fn"])).__name__
+                raise ConfigurationError(
+                    f"site {site['name']!r}: {family} cannot be reparametrised, so Hybrid has no gradient for the "
+                    f"model's prior; use ConditionalNormal, or objectives.ELBO()"
+                )
+        loss = self.alpha * bound - (1 - self.alpha) * fit / self.num_particles
+        assert self.terms is not None
+        self.terms.bound = -torch.as_tensor(loss).detach()
+        return loss
 
     def formula(self, likelihood: str, divergences: Sequence[tuple[str, str]]) -> str:
         bound = super().formula(likelihood, divergences)

@@ -18,6 +18,7 @@ from pyro_vae.objectives.enumeration import expectation, joint_probability
 from pyro_vae.objectives.importance import Renyi
 from pyro_vae.objectives.weights import Densities, densities, factors_of
 from pyro_vae.parts import Shape
+from pyro_vae.program import in_order
 
 __all__ = ["VIMCO", "ScoreFunction"]
 
@@ -61,7 +62,8 @@ class ScoreFunction(ELBO):
         num_particles: K, draws from the guide per datum, vectorised.
         baseline: ``None``, ``"decaying"``, ``"leave_one_out"`` or a :class:`LearnedBaseline`.
         normalise: divide what is left of the signal by a decaying standard deviation where that exceeds 1.  The
-            guide's gradient is then shorter than the ELBO's, in the same direction.
+            guide's gradient is then shorter than the ELBO's; in the same direction where no site of the guide is
+            enumerated and the data are of one kind, all with labels or all without.
 
     Raises:
         ConfigurationError: for an unknown baseline, or ``"leave_one_out"`` with a single draw; when training starts,
@@ -131,6 +133,7 @@ class ScoreFunction(ELBO):
     # -- the objective
 
     def _minus_objective(self, model: Any, guide: Any, arguments: tuple[Any, ...]) -> Tensor:
+        arguments = in_order(model, arguments)  # so that a baseline sees the data that its signals are of
         traces = detached_traces(model, guide, arguments, self, separate=True)
         surrogate = self._surrogate(*traces, arguments) if torch.is_grad_enabled() else 0.0
         with torch.no_grad():

@@ -22,7 +22,7 @@ _MOST = 2**12
 class _Discrete(Posterior):
     """What posteriors over discrete codes share; the logits are the encoder's output."""
 
-    def __init__(self, gradient: str | None, temperature: float, enumerate: bool) -> None:
+    def __init__(self, gradient: str | None = None, temperature: float = 0.5, enumerate: bool = False) -> None:
         super().__init__()
         self.gradient = None if gradient is None else check_choice("gradient", gradient, _GRADIENTS)
         if not temperature > 0:
@@ -119,9 +119,6 @@ class Bernoulli(_Discrete):
         (https://arxiv.org/abs/1611.00712); Jang, Gu & Poole, 2017 (https://arxiv.org/abs/1611.01144)
     """
 
-    def __init__(self, gradient: str | None = None, temperature: float = 0.5, enumerate: bool = False) -> None:
-        super().__init__(gradient, temperature, enumerate)
-
     def codes(self, shape: Shape) -> int:
         return 2 ** numel(shape)
 
@@ -165,9 +162,6 @@ class Categorical(_Discrete):
         Jang, Gu & Poole, Categorical Reparameterization with Gumbel-Softmax, 2017
         (https://arxiv.org/abs/1611.01144); Maddison, Mnih & Teh, 2017 (https://arxiv.org/abs/1611.00712)
     """
-
-    def __init__(self, gradient: str | None = None, temperature: float = 0.5, enumerate: bool = False) -> None:
-        super().__init__(gradient, temperature, enumerate)
 
     def codes(self, shape: Shape) -> int:
         if len(shape) != 2:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pyro_vae.errors import ConfigurationError, check_positive
-from pyro_vae.parts import Conditional, Part, Shape
+from pyro_vae.errors import check_positive
+from pyro_vae.parts import Conditional, Owned, Shape
 
 __all__ = ["Prior"]
 
 
-class Prior(Part):
+class Prior(Owned):
     """p(z) over codes of ``size`` dimensions; ``forward()`` returns it, with no batch shape.
 
     Args:
@@ -20,7 +20,6 @@ class Prior(Part):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self._met = False
         self.size = check_positive("the prior's size (number of latent dimensions)", size)
 
     @property
@@ -37,20 +36,4 @@ class Prior(Part):
         Raises:
             ConfigurationError: when it is another variant's already and has weights.
         """
-        self.check_free()
-        self._met = True
-
-    def check_free(self) -> None:
-        """Check that the prior belongs to no variant yet, or has no weights.
-
-        Raises:
-            ConfigurationError: when it does.
-        """
-        if self._met and any(True for _ in self.parameters()):
-            raise ConfigurationError(
-                f"this {self!r} already belongs to a variant and holds its weights; make a new one for another"
-            )
-
-    def release(self) -> None:
-        """Belong to no variant again."""
-        self._met = False
+        self.take()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyro_vae.objectives import Constant, Schedule
-from pyro_vae.program import Program
+from pyro_vae.program import LABEL, Program
 from pyro_vae.stories.structure import Site, Structure
 from pyro_vae.stories.symbols import conditional, joined, symbol, to_text
 
@@ -40,9 +40,9 @@ class Terms:
     """The terms of the ELBO of one kind of data, and what is true of them.
 
     Attributes:
-        reconstruction: the expected log-densities of all that is observed, and the divergences of sites that are
-            summed over, which no objective treats in a way of its own.
-        divergences: of each latent site that is drawn the weight and the divergence that the objective charges.
+        reconstruction: the expected log-densities of all that is observed, and the divergence of a label, which no
+            objective treats in a way of its own.
+        divergences: of each other latent site the weight and the divergence that the objective charges.
         factors: what ``pyro.factor`` statements add, weighed and with their signs.
         weights: of all sites, by name.
         no_bound: why these terms bound no log-density, whatever their weights; ``""`` where they do.
@@ -66,9 +66,8 @@ class Terms:
             {parent for site in structure.observed for parent in site.parents},
         )
         charged = [(site.name, self._divergence(site)) for site in structure.latents]
-        summed = {name for name, site in structure.guide.items() if site.enumerated}
-        self.reconstruction += "".join(_charged(*pair) for name, pair in charged if pair and name in summed)
-        self.divergences = [pair for name, pair in charged if pair and name not in summed]
+        self.reconstruction += "".join(_charged(*pair) for name, pair in charged if pair and name == LABEL)
+        self.divergences = [pair for name, pair in charged if pair and name != LABEL]
         self.divergences += [
             (self.weights[name].latex, self._expected(rf"\log {self._conditional('q', site)}", {name}))
             for name, site in structure.guide.items()

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from pyro import poutine
 from pyro.infer.elbo import ELBO as PyroELBO
 from torch import Tensor
 
 from pyro_vae.configured import show
-from pyro_vae.errors import ConfigurationError
+from pyro_vae.errors import ConfigurationError, check_choice
 from pyro_vae.labels import Label
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.objectives import ELBO, Schedule
 from pyro_vae.objectives.schedules import as_schedule
-from pyro_vae.program import Program
+from pyro_vae.program import Program, sample_sites, without_group
+from pyro_vae.randomness import seeded
 from pyro_vae.variants.assembly import as_meant
 from pyro_vae.variants.codes import Codes
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["Variant"]
 
@@ -60,29 +64,45 @@ class Variant(Codes):
         label: Label | None = None,
         weights: Mapping[str, float | Schedule] | None = None,
     ) -> None:
-        if objective is not None and not isinstance(objective, PyroELBO):
-            raise ConfigurationError(
-                f"objective must be one of Pyro's or of pyro_vae.objectives, such as ELBO(free_bits=0.5), "
-                f"got {objective!r}{as_meant(objective, PyroELBO)}"
-            )
+        objective = ELBO() if objective is None else _checked(objective)
         super().__init__()
         self.model = model
         self.guide = guide
-        self.objective = ELBO() if objective is None else objective
         self.beta = as_schedule(beta, "beta")
         self.latents = latents
         self.label = label
         self.schedules: dict[str, Schedule] = {}
-        self.weigh(**(weights or {}))
+        self._weigh(weights or {})
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
+        self._objective = objective
         self._connect_objective()
+
+    @property
+    def objective(self) -> PyroELBO:
+        """What trains the programs; another one can be put in its place, and is saved with the variant."""
+        return self._objective
+
+    @objective.setter
+    def objective(self, objective: PyroELBO) -> None:
+        before, self._objective = self._objective, _checked(objective)
+        try:
+            self._connect_objective()
+        except ConfigurationError:
+            self._objective = before
+            raise
+        if "objective" in inspect.signature(type(self).__init__).parameters:
+            self._arguments["objective"] = getattr(objective, "objective", objective)  # itself, not compiled
 
     def _connect_objective(self) -> None:
         """Keep what the objective trains or remembers beside the programs, such as a baseline of its gradients."""
-        connect = getattr(self.objective, "connect", None)  # Pyro's own have none
+        auxiliary = getattr(self._objective, "auxiliary", None)
+        if auxiliary is not None and auxiliary is getattr(self, "auxiliary", None):
+            return  # the same in another form, such as compiled
+        connect = getattr(self._objective, "connect", None)  # Pyro's own have none
         self.auxiliary: torch.nn.Module | None = None
         if connect is not None and hasattr(self.model, "likelihood"):  # programs of the user's own need not have one
-            self.auxiliary = connect(self.shape, self.likelihood.as_input if self.explains_data else None)
+            made = connect(self.shape, self.likelihood.as_input if self.explains_data else None)
+            self.auxiliary = None if made is None else made.to(self.device, self.dtype)
 
     # -- what it is made of
 
@@ -143,7 +163,30 @@ class Variant(Codes):
         return ""
 
     def weigh(self, **weights: float | Schedule) -> None:
-        """Set the weights of sites other than those that beta weighs, numbers or schedules over epochs."""
+        """Set the weights of sites other than those that beta weighs, numbers or schedules over epochs.
+
+        Raises:
+            ConfigurationError: for what is no site of the programs, or weighed by beta.
+        """
+        for site in weights:
+            if site in self.latents:
+                raise ConfigurationError(f"weigh: beta is the weight of site {site!r}; set variant.beta")
+        if hasattr(self.model, "likelihood"):  # else it is not known what to run the programs on
+            for site in weights:
+                check_choice("site", site, self._sites())
+        self._weigh(weights)
+
+    def _sites(self) -> list[str]:
+        """The names of all sites of the programs."""
+        with torch.no_grad(), evaluating(self), seeded(0, self.device):
+            traces = [
+                poutine.trace(program).get_trace(*arguments)
+                for arguments in self.examples(2).values()
+                for program in (self.model, self.guide)
+            ]
+        return list(dict.fromkeys(without_group(site["name"]) for trace in traces for site in sample_sites(trace)))
+
+    def _weigh(self, weights: Mapping[str, float | Schedule]) -> None:
         self.schedules |= {site: as_schedule(weight, site) for site, weight in weights.items()}
         self.anneal(float("inf"))
 
@@ -160,3 +203,17 @@ class Variant(Codes):
         for program in (self.model, self.guide):
             program.weights = dict(weights)
         return beta
+
+
+def _checked(objective: Any) -> PyroELBO:
+    """The objective, if it is one.
+
+    Raises:
+        ConfigurationError: when it is not.
+    """
+    if not isinstance(objective, PyroELBO):
+        raise ConfigurationError(
+            f"objective must be one of Pyro's or of pyro_vae.objectives, such as ELBO(free_bits=0.5), "
+            f"got {objective!r}{as_meant(objective, PyroELBO)}"
+        )
+    return objective

@@ -140,7 +140,8 @@ class Codes(Predictions):
             ConfigurationError: where codes have no prior of their own.
         """
         self.check_code()
-        return self.model.prior()  # type: ignore[union-attr, operator]
+        with torch.no_grad(), evaluating(self):
+            return self.model.prior()  # type: ignore[union-attr, operator]
 
     estimates_code_prior = False
     """Whether :meth:`code_prior` is no p(z) but an estimate of it, because z depends on other latents."""
@@ -183,8 +184,13 @@ class Codes(Predictions):
         x, y = self.batch(x, y)
         y = self.completed(x, y)
         q = self.encode(x, y)
-        likelihood = self.decode(point_estimate(q) if mean else q.sample(), y if self.decodes_label else None)
+        z = point_estimate(q) if mean else q.sample()
+        likelihood = self._decoded(z, x, y)
         return likelihood.mean if mean else likelihood.sample()
+
+    def _decoded(self, z: Tensor, x: Tensor, y: Tensor | None) -> TorchDistribution:
+        """The likelihood of codes ``z`` of data, of which ``x`` and ``y`` are there to be given."""
+        return self.decode(z, y if self.decodes_label else None)
 
 
 def representative(distribution: TorchDistribution) -> Tensor:

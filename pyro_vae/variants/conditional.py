@@ -73,6 +73,7 @@ class ConditionalVAE(Variant):
             prior=(prior, Prior),
             likelihood=(likelihood, Likelihood),
         )
+        label, prior = label.own(), prior.own()
         with assembling(label, prior, likelihood, posterior):
             label.meet(drawn=False)
             connect_style(label, prior, likelihood, posterior, encoder, decoder)

@@ -57,7 +57,8 @@ class Discriminative(GivenData):
         label: Any = as_label(output)
         check_kinds(output=(label, Label))
         input_shape = as_shape(shape)
-        with assembling(output):
+        label = label.own()
+        with assembling(label if isinstance(output, Label) else output):
             label.meet(drawn=False)
             predictor = label.predictor()
             predictor.connect(network, input_shape)

@@ -21,6 +21,7 @@ from pyro_vae.posteriors import Normal, Posterior
 from pyro_vae.priors import ConditionalPrior, Prior
 from pyro_vae.variants.assembly import assembling, check_kinds, check_part, check_proposes
 from pyro_vae.variants.base import Variant
+from pyro_vae.variants.contexts import evaluating
 
 __all__ = ["HierarchicalVAE"]
 
@@ -83,6 +84,8 @@ class HierarchicalVAE(Variant):
         _check_enumerated(posteriors)
         decoders = _of_layers("decoders", decoders or [e.mirrored() for e in encoders], Network, layers)
         *below, top = _checked_priors(priors)
+        top = top.own()
+        priors = [*below, top]
         shapes: list[Shape] = [prior.shape for prior in priors]
         with assembling(*priors, likelihood, *posteriors):
             top.meet(posteriors[-1], likelihood.shape)
@@ -127,12 +130,13 @@ class HierarchicalVAE(Variant):
             num_samples: how many draws of z2.
         """
         *below, top = self.model.priors  # type: ignore[misc, union-attr]
-        if not below:
-            return top()
-        z: Any = top().sample((num_samples,))
-        for prior in below[:0:-1]:
-            z = prior(z).sample()
-        return equal_mixture(below[0](z))
+        with torch.no_grad(), evaluating(self):
+            if not below:
+                return top()
+            z: Any = top().sample((num_samples,))
+            for prior in below[:0:-1]:
+                z = prior(z).sample()
+            return equal_mixture(below[0](z))
 
 
 def _checked_priors(priors: Sequence[Any]) -> Sequence[Any]:

@@ -88,6 +88,7 @@ class PredictionConstrainedVAE(Variant):
             likelihood=(likelihood, Likelihood),
             classifier=(classifier, Network),
         )
+        label, prior = label.own(), prior.own()
         with assembling(label, prior, likelihood, posterior):
             label.meet(drawn=False)
             prior.meet(posterior, likelihood.shape)
@@ -179,6 +180,7 @@ class ConsistencyConstrainedVAE(PredictionConstrainedVAE):
         }
         posterior, encoder, decoder = chosen(posterior, encoder, decoder)
         check_kinds(prior=(prior, Prior), likelihood=(likelihood, Likelihood))
+        label, prior = label.own(), prior.own()
         with assembling(label, prior, likelihood, posterior):
             super().__init__(
                 label, prior, likelihood, posterior, encoder, decoder, classifier, multiplier, beta, objective

@@ -94,6 +94,7 @@ class SemiSupervisedVAE(Variant):
             likelihood=(likelihood, Likelihood),
             classifier=(classifier, Network),
         )
+        label, prior = label.own(), prior.own()
         with assembling(label, prior, likelihood, posterior):
             label.meet(drawn=True)
             connect_style(label, prior, likelihood, posterior, encoder, decoder)

@@ -91,6 +91,7 @@ class M1M2(Variant):
         codes = check_part("m1", bottom, m1.code_shape, torch.zeros(2, *likelihood.shape))
         if not isinstance(support_of(codes), type(constraints.real)):
             raise ConfigurationError(f"M1M2 explains codes that are real numbers, and those of {bottom!r} are discrete")
+        label, prior = label.own(), prior.own()
         with assembling(label, prior, posterior):
             label.meet(drawn=True)
             connect_style(label, prior, middle, posterior, encoder, decoder)
@@ -145,8 +146,9 @@ class M1M2(Variant):
         """
         assert self.label is not None
         model: Any = self.model
-        z2, y = (part().sample((num_samples,)) for part in (model.prior, self.label))
-        return equal_mixture(model.middle(z2, y))
+        with torch.no_grad(), evaluating(self):
+            z2, y = (part().sample((num_samples,)) for part in (model.prior, self.label))
+            return equal_mixture(model.middle(z2, y))
 
     def completed(self, x: Tensor, y: Tensor | None) -> Tensor | None:
         return None  # z1 is proposed without a look at labels

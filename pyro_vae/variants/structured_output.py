@@ -138,11 +138,11 @@ class StructuredOutputVAE(GivenData):
         Raises:
             DataError: when the data do not fit.
         """
-        x, y = self.batch(x, y)
-        q = self.encode(x, y)
+        return super().reconstruct(x, y, mean=mean)
+
+    def _decoded(self, z: Tensor, x: Tensor, y: Tensor | None) -> TorchDistribution:
         with torch.no_grad(), evaluating(self):
-            likelihood = self.likelihood(q.mean if mean else q.sample(), x)
-        return likelihood.mean if mean else likelihood.sample()
+            return self.likelihood(z, x)
 
     def predict(self, x: Any, *, num_samples: int = 100) -> TorchDistribution:
         """p(y | x) for data (N, \\*shape): a mixture of p(y | x, z) for draws of z from p(z | x).

@@ -64,6 +64,7 @@ class VAE(Variant):
             prior=(prior, Prior),
             likelihood=(likelihood, Likelihood),
         )
+        prior = prior.own()
         with assembling(prior, posterior, likelihood):
             prior.meet(posterior, likelihood.shape)
             posterior.connect(encoder, likelihood.shape, shape=prior.shape, prepare=[likelihood.as_input])

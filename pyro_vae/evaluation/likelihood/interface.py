@@ -33,7 +33,8 @@ def log_likelihood(
 ) -> Estimate:
     """Estimate log p(x) of each datum, in nats: the log of the mean of K weights whose expectation is p(x).
 
-    Where labels are given it is log p(x, y), with missing ones summed out exactly; in a conditional variant it is
+    Where labels are given it is log p(x, y); a missing class is summed out exactly (drawn, as z is, by
+    ``method="prior"``), a missing property drawn from q(y | x).  In a conditional variant it is
     log p(x | y), where x is what predictions are made from log p(y | x) (the conditional log-likelihood, CLL).
 
     The estimate is biased downwards (Jensen), less so with more samples.  The standard error is that of the mean
