@@ -51,7 +51,7 @@ SETUPS: dict[str, tuple[str, Callable[[], pv.Variant]]] = {
         lambda: pv.Discriminative(labels.Categorical(10), SHAPE, classifier()),
     ),
     "labels_alone_conv": (
-        "the convolutional classifier, its input moved a little, on the labelled images alone",
+        "the convolutional classifier with data augmentation, on the labelled images alone",
         lambda: pv.Discriminative(labels.Categorical(10), SHAPE, conv_classifier()),
     ),
     "plain": (
@@ -60,8 +60,8 @@ SETUPS: dict[str, tuple[str, Callable[[], pv.Variant]]] = {
     ),
     "unweighted": ("M2, every weight 1", lambda: m2(alpha=1.0, beta=1.0)),
     "recipe": ("M2, the library's weights", m2),
-    "augmented": ("M2, the classifier's input moved a little", lambda: m2(classifier=classifier(augmented=True))),
-    "conv": ("M2, a convolutional classifier, its input moved a little", lambda: m2(classifier=conv_classifier())),
+    "augmented": ("M2, its classifier with data augmentation", lambda: m2(classifier=classifier(augmented=True))),
+    "conv": ("M2, a convolutional classifier with data augmentation", lambda: m2(classifier=conv_classifier())),
 }
 
 

@@ -183,7 +183,10 @@ def test_the_legend_names_columns_that_the_first_system_is_not_in():
 def test_what_cannot_be_compared_is_said(digits):
     with pytest.raises(pv.ConfigurationError, match="systems"):
         compare(digits, systems=["M3"])
-    with pytest.raises(pv.ConfigurationError, match="no recipe is known for data set 'wine'"):
+    with pytest.raises(
+        pv.ConfigurationError,
+        match=r"no recipe is known for data set 'wine' .only for digits, mnist, cifar10.; in Python",
+    ):
         compare("wine")
     with pytest.raises(ValueError, match="has no classes"):
         compare("diabetes", recipe=RECIPE)

@@ -68,6 +68,18 @@ def test_the_parts_of_ones_own_are_those_of_the_story(capsys):
     pyro_vae.fit(space["of_images"], space["digits"].train[:128], epochs=1)
     assert not torch.equal(layers.last.weight, before)
     counts = pyro_vae.VAE(space["Ring"](), space["Counts"](5), space["Laplace"]())
+    many = torch.poisson(torch.tensor([1.0, 150, 3, 0.2, 40]).expand(500, 5))
+    counts.likelihood.initialise(many)
+    torch.testing.assert_close(counts.decode(torch.zeros(2)).mean, many.mean(0) + 0.01)
+    tailed = pyro_vae.VAE(space["Ring"](), space["StudentT"](5))
+    tailed.likelihood.initialise(many)
+    torch.testing.assert_close(tailed.decode(torch.zeros(2)).mean, many.median(0).values)
+    parts = space["Ring"](), pyro_vae.likelihoods.Bernoulli((1, 8, 8))
+    m2 = pyro_vae.M2(10, *parts, encoder=space["Joined"](), classifier=pyro_vae.networks.MLP([8]))
+    pyro_vae.fit(
+        m2, pyro_vae.data.labelled_subset(space["digits"].train, 50), epochs=1, transform=pyro_vae.data.binarize
+    )
+    assert m2.generate(4, y=3).shape == (4, 1, 8, 8)
     scaled = space["scaled"]
     assert "s | x ~ LogNormal" in printed
     assert space["history"].epochs == 1

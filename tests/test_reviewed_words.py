@@ -1,11 +1,12 @@
 """Messages in which a reader missed what to do, each with the test that would have shown it."""
 
+import numpy as np
 import pyro.distributions as dist
 import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae import data, likelihoods, networks, posteriors, priors, report
+from pyro_vae import data, evaluation, likelihoods, networks, posteriors, priors, report
 
 
 class NoForward(priors.Prior):
@@ -58,6 +59,11 @@ class Missing(torch.utils.data.Dataset):
         (lambda: data.labelled_subset((torch.zeros(2, 3), torch.zeros(2)), 1), TypeError, r"data\.Split\(x, y\)"),
         (lambda: pv.training.History(valid_elbo=[1.0])["val_elbo"], KeyError, "did you mean 'valid_elbo'"),
         (lambda: pv.training.History(loss=[1.0])["speed"], KeyError, "there are loss"),
+        (
+            lambda: data.labelled_subset(data.load("digits").train, 0.05),
+            TypeError,
+            r"for a share of them: round\(0\.05 \* len\(split\)\)",
+        ),
     ],
 )
 def test_what_to_do_is_said(use, error, said):
@@ -87,3 +93,13 @@ def test_a_report_on_one_datum_says_nothing_that_needs_two(tmp_path):
     assert ">nan<" not in text
     assert "From one test datum to another" not in text
     assert "nan" not in str(pv.story(vae).ledger(torch.randn(1, 3)))
+
+
+def test_arrays_of_counts_are_taken_everywhere_as_training_takes_them():
+    x = np.random.default_rng(0).poisson(3, (20, 4))
+    variant = pv.VAE(priors.StandardNormal(2), likelihoods.Normal(4))
+    as_floats = x.astype("float32")
+    torch.testing.assert_close(variant.encode(x).mean, variant.encode(as_floats).mean)
+    assert (
+        evaluation.log_likelihood(variant.double(), x.astype("float64") + 1e-12, num_samples=5).dtype == torch.float64
+    )

@@ -156,7 +156,10 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
         told = explain(str(error), cls, known)
         if dataset.kind == "counts" and told == "missing: --likelihood":
             levels = int(dataset.train.x.max()) + 1
-            told += f"; the data are counts: --likelihood=Categorical --likelihood.levels={levels}, or Normal"
+            told += (
+                f"; the data are counts: --likelihood=Categorical --likelihood.levels={levels} where they are small, "
+                f"Normal, or one of your own, such as the Poisson of docs/own_parts.md"
+            )
         raise ConfigurationError(told) from None
     values = {k: numbers(v) for k, v in parsed.as_dict().items() if k not in ("config", "print_config")}
     if name in argv[:1]:

@@ -66,5 +66,6 @@ def summary_line(variant: Variant, test: Split) -> str:
         terms = elbo(variant, test)
         scores = variant.score(test)
     values = ", ".join(f"{name} {value.mean().item():,.3f}" for name, value in zip(terms._fields, terms, strict=True))
-    shown = "".join(f"; {name.replace('_', ' ')} {value:,.3f}" for name, value in scores.items())
+    known = "" if test.y is None else f" of {int(test.labelled.sum()):,}"
+    shown = "".join(f"; {name.replace('_', ' ')} {value:,.3f}{known}" for name, value in scores.items())
     return f"test: {values} (nats per datum){shown}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import pydoc
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,20 @@ def open_run(name: str, weights: str | None = None) -> OpenRun:
         path = folder / f"{check_choice('weights', chosen, ['best', 'last'])}.pt"
         if not path.is_file():
             raise CheckpointError(f"folder {str(folder)!r} holds no run (no {path.name}); train one: pyro-vae fit VAE")
-    pydoc.locate(str(options.get("variant")))  # a class outside this library must be imported before it is built
+    for named in _classes(options):  # those outside this library must be imported before they are built
+        pydoc.locate(named)
     return OpenRun(path, load(path), options, text, _history(folder, path))
+
+
+def _classes(options: Any) -> Iterator[str]:
+    """The import paths that options name."""
+    if isinstance(options, dict):
+        yield from (str(options[name]) for name in ("variant", "class_path") if name in options)
+        for value in options.values():
+            yield from _classes(value)
+    elif isinstance(options, list):
+        for value in options:
+            yield from _classes(value)
 
 
 def _history(folder: Path, path: Path) -> History:

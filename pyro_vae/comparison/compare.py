@@ -157,7 +157,10 @@ def compare(
     dataset = load(data) if isinstance(data, str) else data
     if recipe is None:
         if dataset.name not in RECIPES:
-            raise ConfigurationError(f"no recipe is known for data set {dataset.name!r}; give recipe=Recipe(...)")
+            raise ConfigurationError(
+                f"no recipe is known for data set {dataset.name!r} (only for {', '.join(RECIPES)}); in Python give "
+                f"compare(..., recipe=Recipe(...))"
+            )
         recipe = RECIPES[dataset.name]
     if epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=check_positive("epochs", epochs))

@@ -195,14 +195,14 @@ def _multiplier(task: Task) -> float:
 _ALL = [
     System("pixels", "logistic regression on raw pixels", _pixels),
     System("network", "a network of the encoder's shape on raw pixels", _network),
-    System("network+", "the network, its input moved a little in training", _network_moved),
+    System("network+", "the network, with data augmentation", _network_moved),
     System("spreading", "label spreading on principal components of the pixels", _spreading),
     System("codes", "logistic regression on the codes of a VAE", _codes),
     System("M1", "M1: a support vector machine on sampled codes", _m1),
     System("PC", "prediction-constrained VAE", _pc),
     System("CPC", "consistency-constrained VAE", _cpc),
     System("M2", "M2", _m2),
-    System("M2+", "M2, the classifier's input moved a little in training", _m2_moved),
+    System("M2+", "M2, its classifier with data augmentation", _m2_moved),
     System("M1+M2", "M2 on the codes of a VAE", _m1m2),
 ]
 SYSTEMS = {system.name: system for system in _ALL}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_vae.data.split import Dataset, Split
 
-__all__ = ["as_numbers", "as_split", "columns_of"]
+__all__ = ["as_numbers", "as_reals", "as_split", "columns_of"]
 
 _ACCEPTED = (
     "a Split, a Dataset, a tensor, a numpy array, a pandas DataFrame, a tuple (x, y) of those, "
@@ -59,7 +59,7 @@ def as_split(data: Any) -> Split:
     else:
         x, y = data, None
     frame = x if hasattr(x, "columns") and hasattr(x, "index") else None
-    x = _real(as_numbers(x, "x"), "x")
+    x = as_reals(as_numbers(x, "x"), "x")
     if x.ndim < 2:
         raise ValueError(
             f"x must have shape (N, *event), got {tuple(x.shape)}; "
@@ -68,7 +68,7 @@ def as_split(data: Any) -> Split:
     if y is not None:
         y = as_numbers(y, "y").to(x.device)
         if y.is_floating_point():
-            y = _real(y, "y")
+            y = as_reals(y, "y")
             y = y.unsqueeze(-1) if y.ndim == 1 else y
         else:
             y = y.long()
@@ -108,7 +108,7 @@ def _from_pandas(values: Any, name: str) -> np.ndarray:
     return values.to_numpy(dtype="float64", na_value=float("nan"))
 
 
-def _real(values: Tensor, name: str) -> Tensor:
+def as_reals(values: Tensor, name: str) -> Tensor:
     """In torch's default dtype, exactly where the values are integers."""
     converted = values.to(torch.get_default_dtype())
     if not values.is_floating_point() and values.dtype not in (torch.bool, torch.uint8):

@@ -111,6 +111,9 @@ def labelled_subset(split: Split, n: int, *, seed: int = 0) -> Split:
         raise TypeError(
             f"labelled_subset takes a Split, such as dataset.train or data.Split(x, y), got {type(split).__name__}"
         )
+    if isinstance(n, float):
+        share = f"; for a share of them: round({n:g} * len(split))" if 0 < n < 1 else ""
+        raise TypeError(f"n is how many labels, an integer, got {n!r}{share}")
     n = operator.index(n)
     if split.y is None:
         raise ValueError("labelled_subset needs labels, but the split has y=None")

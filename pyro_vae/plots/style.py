@@ -39,6 +39,9 @@ simulated protanopia, deuteranopia and tritanopia too (Machado et al. 2009); non
 FIRST, SECOND = "#0072B2", "#D55E00"
 """Training and validation; any two things that are compared."""
 
+LINES = (FIRST, SECOND, "#228833", "#332288", "#e69f00", "#b178a6", "#72190e", "#92dadd", "#ddcc77", "#ee6677")
+"""Things that are compared, in order: none of the first few is a shade of another."""
+
 INK, MUTED, ACCENT, UNLABELLED = "#262626", "#8a8a8a", "#000000", "#c9c9c9"
 
 _STYLE: dict[str, Any] = {
@@ -65,7 +68,7 @@ _STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.grid": False,
     "axes.axisbelow": True,
-    "axes.prop_cycle": cycler(color=[FIRST, SECOND, *CLASSES]),
+    "axes.prop_cycle": cycler(color=LINES),
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
     "xtick.color": MUTED,

@@ -82,7 +82,7 @@ def fit(
             four epochs).
         optimizer: ``optimizer(parameters, lr=...)`` gives a torch optimiser, Adam by default;
             ``functools.partial(torch.optim.Adam, eps=1e-4)`` passes options.
-        clip: largest norm of the gradient (nats per datum); no clipping if not given.
+        clip: largest norm of the gradient of the loss per datum; no clipping if not given.
         transform: applied to each batch anew, :func:`pyro_vae.data.binarize` for dynamic binarisation; to the
             validation data once.  Labels stay as they are, except where y is data itself (structured output).
         seed: of batches, noise and starting values that are drawn from data.  The weights are drawn when the variant

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import as_split
-from pyro_vae.data.convert import as_numbers
+from pyro_vae.data.convert import as_numbers, as_reals
 from pyro_vae.errors import DataError
 from pyro_vae.labels import Label
 from pyro_vae.likelihoods import Likelihood
@@ -125,7 +125,9 @@ class Inputs(Stored):
         if isinstance(x, np.ndarray):
             try:
                 x = as_numbers(x, "x")
-            except TypeError as error:
+                if not x.is_floating_point():
+                    x = as_reals(x, "x")  # as `fit` takes them
+            except (TypeError, ValueError) as error:
                 raise DataError(str(error)) from error
         if hasattr(x, "train") and hasattr(x, "test"):
             raise DataError("x: this is a whole data set; give one of its splits: .train, .valid or .test")

@@ -1,5 +1,6 @@
 """Bugs of the command line that a review found, each with the test that would have caught it."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +107,40 @@ def test_data_that_the_runs_transform_does_not_take_are_an_error_of_use(here, ca
     assert "diabetes, which the run would see through its transform: binarize takes" in fails(
         capsys, "evaluate", "run", "--data=diabetes"
     )
+
+
+def test_a_run_with_a_part_of_ones_own_is_read_again(here, capsys, monkeypatch):
+    Path("ownparts.py").write_text(
+        "import pyro.distributions as dist\n"
+        "from pyro_vae import likelihoods\n\n\n"
+        "class Counts(likelihoods.Likelihood):\n"
+        "    def distribution(self, parameters):\n"
+        "        (log_rate,) = self.split(parameters)\n"
+        "        return dist.Poisson(log_rate.exp()).to_event(len(self.shape))\n"
+    )
+    np.savez("counts.npz", x=np.random.default_rng(0).poisson(2, (60, 3)))
+    monkeypatch.syspath_prepend(str(here))
+    words = ["--data=counts.npz", "--epochs=1", "--folder=run", "--likelihood=ownparts.Counts"]
+    assert main(["fit", "VAE", "--encoder=MLP", "--encoder.hidden=[4]", *words]) == 0
+    del sys.modules["ownparts"]  # as in another process
+    assert main(["show", "run"]) == 0
+    assert "trained for 1 epochs on counts.npz" in capsys.readouterr().out
+
+
+def test_how_many_labels_a_score_is_of_is_told(here, capsys):
+    assert (
+        main(
+            [
+                "fit",
+                "M2",
+                "--data=wine",
+                "--epochs=1",
+                "--labels=9",
+                "--encoder=MLP",
+                "--encoder.hidden=[4]",
+                "--folder=run",
+            ]
+        )
+        == 0
+    )
+    assert " of 27" in capsys.readouterr().out.splitlines()[-2]
