@@ -301,12 +301,13 @@ def test_an_objective_that_is_put_in_place_later_learns_and_is_saved(tmp_path):
 def test_an_objective_that_is_none_or_another_variants_leaves_the_old_one():
     taken = objectives.ScoreFunction(1, "decaying")
     vae(objective=taken)
-    variant = vae()
-    before = variant.objective
+    variant = vae(objective=objectives.ScoreFunction(1, "decaying"))
+    before, kept = variant.objective, variant.auxiliary
     for wrong, said in ((taken, "already belongs"), ("ELBO", "objective must be")):
         with pytest.raises(pv.ConfigurationError, match=said):
             variant.objective = wrong
         assert variant.objective is before
+        assert variant.auxiliary is kept
 
 
 def test_a_compiled_objective_keeps_what_it_learned(tmp_path):

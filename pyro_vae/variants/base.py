@@ -99,10 +99,10 @@ class Variant(Codes):
         if auxiliary is not None and auxiliary is getattr(self, "auxiliary", None):
             return  # the same in another form, such as compiled
         connect = getattr(self._objective, "connect", None)  # Pyro's own have none
-        self.auxiliary: torch.nn.Module | None = None
+        made: torch.nn.Module | None = None
         if connect is not None and hasattr(self.model, "likelihood"):  # programs of the user's own need not have one
             made = connect(self.shape, self.likelihood.as_input if self.explains_data else None)
-            self.auxiliary = None if made is None else made.to(self.device, self.dtype)
+        self.auxiliary = None if made is None else made.to(self.device, self.dtype)
 
     # -- what it is made of
 
@@ -170,7 +170,7 @@ class Variant(Codes):
         """
         for site in weights:
             if site in self.latents:
-                raise ConfigurationError(f"weigh: beta is the weight of site {site!r}; set variant.beta")
+                raise ConfigurationError(f"weigh: beta is the weight of site {site!r}, given when the variant is made")
         if hasattr(self.model, "likelihood"):  # else it is not known what to run the programs on
             for site in weights:
                 check_choice("site", site, self._sites())
