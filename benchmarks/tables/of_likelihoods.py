@@ -43,13 +43,19 @@ LONG = ("vae-1", 300, "iwae-5", 70)
 """A VAE trained on as IWAE, whose epochs take more than twice as long."""
 
 
-def iwae(lengths: tuple[int, ...] = (12, 220, 600, 780)) -> str:
+LENGTHS = {1: (60,), 2: (12, 30)}, {1: (220, 600, 780)}
+"""Epochs of the rows that are to be compared, by layers, and of longer runs."""
+
+
+def iwae() -> str:
     header = ("layers", "trained by", "epochs", "−log p(x)", "−ELBO, all 10,000 images", "active units")
     rows = [
         iwae_row(f"mnist_iwae_{layers}_{objective}_{epochs}", layers, k_words(objective), epochs, published)
-        for epochs in lengths
+        for lengths in LENGTHS
+        for which, of_layers in lengths.items()
+        for epochs in of_layers
         for (layers, objective), published in IWAE_PUBLISHED.items()
-        if exists(f"mnist_iwae_{layers}_{objective}_{epochs}")
+        if layers == which and exists(f"mnist_iwae_{layers}_{objective}_{epochs}")
     ]
     first, epochs, then, more = LONG
     if exists(name := f"mnist_iwae_1_{first}_{epochs}_then_{then}_{more}"):
