@@ -3,6 +3,7 @@
     python benchmarks/labels_table.py digits --seeds 10 --labels 100
     python benchmarks/labels_table.py digits --seeds 3 --labels 100 --systems PC CPC M1+M2 --suffix _slow
     python benchmarks/labels_table.py digits --seeds 3 --labels all
+    python benchmarks/labels_table.py mnist --seeds 3 --labels 100 --precision bf16
     python benchmarks/labels_table.py mnist cifar10 --seeds 1 --labels 100 all --precision bf16
 
 Cells that are done are kept in ``runs/``, so that a run that was stopped goes on where it was.  bf16 halves the time on
