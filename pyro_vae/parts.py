@@ -187,7 +187,7 @@ class Part(Configured, nn.Module):
 
 
 class Owned(Part):
-    """A part that becomes one variant's, such as a prior or a label, and that may keep something of it."""
+    """A part that becomes one variant's, and that may keep something of it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -234,7 +234,7 @@ class Owned(Part):
         self._taken = False
 
 
-class Conditional(Part):
+class Conditional(Owned):
     """A conditional distribution p(v | inputs) whose parameters a network computes.
 
     The network is made by :meth:`connect`, from a specification and the shapes on both sides; no user ever
@@ -276,7 +276,7 @@ class Conditional(Part):
             ConfigurationError: when the part already belongs to a variant (it holds that one's weights), or it or the
                 network has an output of another shape than it should.
         """
-        self.check_free()
+        self.take()
         self.shape = shape if shape is not None else self.shape
         assert self.shape is not None
         wanted = self.parameter_shape(self.shape)
@@ -300,19 +300,12 @@ class Conditional(Part):
         assert self.shape is not None
         return parameters.unbind(-1 - len(self.shape))
 
-    def check_free(self) -> None:
-        """Check that the part belongs to no variant yet.
-
-        Raises:
-            ConfigurationError: when it does.
-        """
-        if self.network is not None:
-            raise ConfigurationError(
-                f"this {self!r} already belongs to a variant and holds its weights; make a new one for another"
-            )
+    @property
+    def keeps(self) -> str:
+        return "weights" if self.network is not None else ""
 
     def release(self) -> None:
-        """Belong to no variant again."""
+        super().release()
         self.network = None
 
     def forward(self, *inputs: Tensor) -> TorchDistribution:

@@ -21,7 +21,6 @@ __all__ = [
     "PartlyLabelled",
     "Program",
     "group_of",
-    "in_order",
     "labelled",
     "labelled_first",
     "labels_first",
@@ -119,7 +118,7 @@ class PartlyLabelled(Program):
     def arranged(
         self, x: Tensor | None = None, y: Tensor | None = None, **kwargs: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if x is not None and y is not None:
+        if not (self.in_order or x is None or y is None):
             if y.shape[0] == x.shape[0] and not labelled(y).all():
                 x, y = labels_first(x, y)
             elif is_validation_enabled() and (y.shape[0] > x.shape[0] or not labelled(y).all()):
@@ -132,8 +131,7 @@ class PartlyLabelled(Program):
         return (x, y), kwargs
 
     def __call__(self, x: Tensor | None = None, y: Tensor | None = None, **kwargs: Any) -> Any:
-        if not self.in_order:
-            (x, y), kwargs = self.arranged(x, y, **kwargs)
+        (x, y), kwargs = self.arranged(x, y, **kwargs)
         if x is None or y is None or y.shape[0] == x.shape[0]:
             return super().__call__(x, y, **kwargs)
         known = y.shape[0]
@@ -153,13 +151,6 @@ def labelled(y: Tensor) -> Tensor:
 def labelled_first(y: Tensor) -> Tensor:
     """The order (N,) that puts data with labels before those without, each kind in its own order."""
     return torch.argsort(~labelled(y), stable=True)
-
-
-def in_order(program: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments of a program in the order in which its sites see the data: the labelled ones first."""
-    if not isinstance(program, Program) or program.in_order:
-        return arguments
-    return program.arranged(*arguments)[0]
 
 
 def labels_first(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds, kl_per_di
 from pyro_vae.parts import Shape
 from pyro_vae.program import LABEL, sample_sites, without_group
 
-__all__ = ["ELBO", "check_reparametrised"]
+__all__ = ["ELBO", "check_reparametrised", "family_name"]
 
 
 class ELBO(Configured, TraceEnum_ELBO):
@@ -202,6 +202,11 @@ class ELBO(Configured, TraceEnum_ELBO):
         return text
 
 
+def family_name(distribution: Any) -> str:
+    """The name of a distribution's family, without what makes its dimensions an event."""
+    return type(getattr(distribution, "base_dist", distribution)).__name__
+
+
 def check_reparametrised(site: Any) -> None:
     """Check that a site of the guide is enumerated, or drawn so that gradients pass.
 
@@ -210,11 +215,10 @@ def check_reparametrised(site: Any) -> None:
     """
     q = site["fn"]
     if not (is_enumerated(site) or q.has_rsample):
-        family = type(getattr(q, "base_dist", q)).__name__
         raise ConfigurationError(
-            f"site {site['name']!r}: {family} cannot be reparametrised, so this objective has no gradient for its "
-            f"guide. Give the variant an objective that needs none: objectives.VIMCO(5), objectives.ScoreFunction(), "
-            f"objectives.ReweightedWakeSleep(5) or Pyro's TraceGraph_ELBO(). Or give the posterior one: "
-            f"posteriors.Bernoulli(gradient='straight_through'), or for small codes enumerate=True, in a guide of "
-            f"your own pyro.sample(..., infer={{'enumerate': 'parallel'}})"
+            f"site {site['name']!r}: {family_name(q)} cannot be reparametrised, so this objective has no gradient for "
+            f"its guide. Give the variant an objective that needs none: objectives.VIMCO(5), "
+            f"objectives.ScoreFunction(), objectives.ReweightedWakeSleep(5) or Pyro's TraceGraph_ELBO(). "
+            f"Or give the posterior one: posteriors.Bernoulli(gradient='straight_through'), or for small codes "
+            f"enumerate=True, in a guide of your own pyro.sample(..., infer={{'enumerate': 'parallel'}})"
         )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor, nn
 
 from pyro_vae.errors import ConfigurationError
-from pyro_vae.objectives.elbo import ELBO
+from pyro_vae.objectives.elbo import ELBO, family_name
 from pyro_vae.objectives.enumeration import log_density
 from pyro_vae.parts import Shape
 from pyro_vae.program import sample_sites
@@ -69,14 +68,13 @@ class Hybrid(ELBO):
             if site["is_observed"]:
                 fit = fit + scale_and_mask(log_density(site), site["scale"], site["mask"]).sum()
             elif not site["fn"].has_rsample:
-                family = type(getattr(site["fn"], "base_dist", site["fn"])).__name__
                 raise ConfigurationError(
-                    f"site {site['name']!r}: {family} cannot be reparametrised, so Hybrid has no gradient for the "
-                    f"model's prior; use ConditionalNormal, or objectives.ELBO()"
+                    f"site {site['name']!r}: {family_name(site['fn'])} cannot be reparametrised, so Hybrid has no "
+                    f"gradient for the model's prior; use ConditionalNormal, or objectives.ELBO()"
                 )
         loss = self.alpha * bound - (1 - self.alpha) * fit / self.num_particles
         assert self.terms is not None
-        self.terms.bound = -torch.as_tensor(loss).detach()
+        self.terms.bound = -loss.detach()
         return loss
 
     def formula(self, likelihood: str, divergences: Sequence[tuple[str, str]]) -> str:

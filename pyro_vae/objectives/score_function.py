@@ -18,7 +18,7 @@ from pyro_vae.objectives.enumeration import expectation, joint_probability
 from pyro_vae.objectives.importance import Renyi
 from pyro_vae.objectives.weights import Densities, densities, factors_of
 from pyro_vae.parts import Shape
-from pyro_vae.program import in_order
+from pyro_vae.program import Program
 
 __all__ = ["VIMCO", "ScoreFunction"]
 
@@ -133,7 +133,8 @@ class ScoreFunction(ELBO):
     # -- the objective
 
     def _minus_objective(self, model: Any, guide: Any, arguments: tuple[Any, ...]) -> Tensor:
-        arguments = in_order(model, arguments)  # so that a baseline sees the data that its signals are of
+        if isinstance(model, Program):  # so that a baseline sees the data that its signals are of
+            arguments, _ = model.arranged(*arguments)
         traces = detached_traces(model, guide, arguments, self, separate=True)
         surrogate = self._surrogate(*traces, arguments) if torch.is_grad_enabled() else 0.0
         with torch.no_grad():

@@ -234,7 +234,7 @@ class Run:
 
     def _begin_epoch(self) -> None:
         self.started = time.perf_counter()
-        self.sums = Sums(self.variant.device)
+        self.sums = Sums()
 
     def _end_epoch(self) -> None:
         if not all(torch.isfinite(weight).all() for weight in self.variant.parameters()):

@@ -14,21 +14,17 @@ class Sums:
 
     What lies on a device is added up there and read once, by :meth:`so_far`: reading waits for the device.
 
-    Args:
-        device: where objectives report their terms.
-
     Example:
-        >>> sums = Sums(torch.device("cpu"))
+        >>> sums = Sums()
         >>> sums.add(3.0, None)
         >>> sums.add(4.0, None)
         >>> sums.so_far()
         {'loss': 7.0}
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self) -> None:
         self._loss = 0.0
-        self._terms: torch.Tensor = torch.zeros(2, device=device)
-        self._told = False
+        self._terms: Any = None
         self._factors: dict[str, Any] = {}
 
     def add(self, loss: float, terms: Any) -> None:
@@ -41,8 +37,8 @@ class Sums:
         self._loss += loss
         if terms is None:
             return
-        self._told = True
-        self._terms += torch.stack([terms.reconstruction, terms.kl])
+        both = torch.stack([terms.reconstruction, terms.kl])
+        self._terms = both if self._terms is None else self._terms + both
         bound = {} if terms.bound is None else {"bound": terms.bound}
         for name, value in (terms.factors | bound).items():
             self._factors[name] = self._factors.get(name, 0.0) + value
@@ -54,5 +50,5 @@ class Sums:
 
     def so_far(self) -> dict[str, float]:
         """``loss``, and ``reconstruction``, ``kl`` and factors where the objective reports them."""
-        told = dict(zip(("reconstruction", "kl"), self._terms.tolist(), strict=True)) if self._told else {}
-        return {"loss": self._loss, **told, **{name: value.item() for name, value in self._factors.items()}}
+        terms = [] if self._terms is None else zip(("reconstruction", "kl"), self._terms.tolist(), strict=True)
+        return {"loss": self._loss, **dict(terms), **{name: value.item() for name, value in self._factors.items()}}

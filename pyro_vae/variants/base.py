@@ -15,7 +15,7 @@ from pyro_vae.configured import show
 from pyro_vae.errors import ConfigurationError, check_choice
 from pyro_vae.labels import Label
 from pyro_vae.likelihoods import Likelihood
-from pyro_vae.objectives import ELBO, Schedule
+from pyro_vae.objectives import ELBO, Compiled, Schedule
 from pyro_vae.objectives.schedules import as_schedule
 from pyro_vae.program import Program, sample_sites, without_group
 from pyro_vae.randomness import seeded
@@ -91,7 +91,7 @@ class Variant(Codes):
             self._objective = before
             raise
         if "objective" in inspect.signature(type(self).__init__).parameters:
-            self._arguments["objective"] = getattr(objective, "objective", objective)  # itself, not compiled
+            self._arguments["objective"] = objective.objective if isinstance(objective, Compiled) else objective
 
     def _connect_objective(self) -> None:
         """Keep what the objective trains or remembers beside the programs, such as a baseline of its gradients."""
@@ -172,8 +172,9 @@ class Variant(Codes):
             if site in self.latents:
                 raise ConfigurationError(f"weigh: beta is the weight of site {site!r}, given when the variant is made")
         if hasattr(self.model, "likelihood"):  # else it is not known what to run the programs on
+            known = self._sites()
             for site in weights:
-                check_choice("site", site, self._sites())
+                check_choice("site", site, known)
         self._weigh(weights)
 
     def _sites(self) -> list[str]:

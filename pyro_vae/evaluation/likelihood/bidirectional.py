@@ -146,7 +146,7 @@ def _simulated(variant: Variant, n: int, x: Any, y: Any) -> tuple[Tensor, Tensor
     else:
         if y is None and variant.labels == "all":
             raise DataError(f"{name} simulates data for given labels; give y, a label for each datum")
-        if y is not None and not (variant.generates_from_label and variant.programs_see_labels):
+        if y is not None and not variant.generates_from_label:
             # where z does not depend on y, what the model draws beside a given y is no draw from p(z | x, y)
             raise DataError(f"the data of {name} do not depend on labels; leave y out")
         if y is not None:
