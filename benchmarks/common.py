@@ -34,6 +34,7 @@ def versions() -> dict[str, str]:
         "pyro": pyro.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),  # the same seed gives other numbers with other instructions
     }
 
 

@@ -1,7 +1,7 @@
 """Asking for what is generated: classes and continuous properties of MNIST digits.
 
     python benchmarks/mnist_conditional.py classes --threads 1
-    python benchmarks/mnist_conditional.py properties --threads 1
+    python benchmarks/mnist_conditional.py properties --threads 1 --alpha 1e4 --seed 1
     python benchmarks/mnist_conditional.py properties --threads 1 --epochs 60 --lr 2e-3 --known 20 50 --suffix _long
 
 classes: how many class-conditional samples of a conditional VAE an independent classifier reads as what was asked for.
@@ -89,7 +89,7 @@ def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
             likelihoods.UnnormalisedBernoulli(SHAPE),  # the expected log-probability of pixels drawn from grey ones
             encoder=networks.MLP([500, 500]),
             classifier=networks.OnCodes(codes, networks.MLP([500, 500])),
-            alpha=1000.0,
+            alpha=arguments.alpha,
             beta=objectives.Ramp(10.0, 2.0, share=0.8),
         )
         # both have as many steps, each with 128 images whose properties are known
@@ -113,7 +113,7 @@ def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
             }
         )
         print(json.dumps(rows[-1]), flush=True)
-    return {"epochs": arguments.epochs, "standard_deviations": scale.tolist(), "rows": rows}
+    return {"epochs": arguments.epochs, "alpha": arguments.alpha, "standard_deviations": scale.tolist(), "rows": rows}
 
 
 def main() -> None:
@@ -121,6 +121,7 @@ def main() -> None:
     options.add_argument("parts", nargs="+", choices=["classes", "properties"])
     options.add_argument("--epochs", type=int, default=15)
     options.add_argument("--lr", type=float, default=1e-3, help="of what predicts properties")
+    options.add_argument("--alpha", type=float, default=1e3, help="weight of predicting them")
     options.add_argument("--known", type=int, nargs="+", default=[5, 10, 20, 50], help="%% of properties known")
     options.add_argument("--suffix", default="", help="of the result's name")
     options.add_argument("--precision", default="bf16", help="of the networks; densities stay in single precision")

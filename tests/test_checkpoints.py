@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae import data, evaluation, networks
+from pyro_vae import data, evaluation, likelihoods, networks, priors
 from pyro_vae.files import read_torch, write_torch
-from tests.family import VARIANTS, data_for, same_weights, vae, weights
+from tests.family import CLASSES, VARIANTS, data_for, same_weights, vae, weights
 
 # One text makes variant, data and settings, in this process and in the one that is killed.
 PREAMBLE = """
@@ -349,3 +349,11 @@ def test_a_transform_is_applied_to_validation_data_once(tmp_path):
     x = torch.rand(40, *variant.shape)
     pv.fit(variant, x, epochs=3, batch_size=20, valid=x[:7], transform=transform)
     assert seen.count(7) == 1
+
+
+@pytest.mark.parametrize("make", [pv.M1, pv.M2, pv.ConsistencyConstrainedVAE])
+def test_a_number_of_classes_is_a_label_where_it_can_be_nothing_else(make, tmp_path):
+    variant = make(CLASSES, priors.StandardNormal(2), likelihoods.Bernoulli(3))
+    assert variant.label.classes == CLASSES
+    variant.save(tmp_path / "v.pt")
+    assert pv.load(tmp_path / "v.pt").label.classes == CLASSES

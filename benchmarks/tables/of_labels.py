@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
 from pyro_vae.comparison import Cell, Comparison
 from tables.shared import exists, per_cent, read, table
 
@@ -69,9 +73,21 @@ def properties() -> str:
     ):
         digits = 2 if "error" in key else 3
         cells = [zip(*(row[key] for row in rows), strict=True) for rows in columns]
-        means = [[sum(of_seeds) / len(of_seeds) for of_seeds in cell] for cell in cells]
+        means = [[statistics.mean(of_seeds) for of_seeds in cell] for cell in cells]
         table_rows.append([words, *(", ".join(f"{mean:.{digits}f}" for mean in cell) for cell in means)])
+    gains = [mean_and_error([gain(row) for row in rows]) for rows in columns]
+    table_rows.insert(2, ["the VAE's error is smaller by, mean of the three", *gains])
     return table(header, table_rows)
+
+
+def gain(row: dict[str, Any]) -> float:
+    """By how much the VAE's error is smaller than that of the network alone, mean over properties."""
+    return statistics.mean(row["alone_error"]) - statistics.mean(row["vae_error"])
+
+
+def mean_and_error(values: Sequence[float]) -> str:
+    mean = f"{statistics.mean(values):.3f}".replace("-", "−")
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values) / len(values) ** 0.5:.3f}"
 
 
 def classes() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tables.shared import exists, nats, read, table
 
 SETUPS = ["by_hand", "same_settings", "defaults", "flow_prior", "vamp", "flow_posterior", "conv", "best"]
@@ -48,20 +50,34 @@ LENGTHS = {1: (60,), 2: (12, 30)}, {1: (220, 600, 780)}
 
 
 def iwae() -> str:
-    header = ("layers", "trained by", "epochs", "−log p(x)", "−ELBO, all 10,000 images", "active units")
+    header = (
+        *("layers", "trained by", "epochs", "−log p(x)", "less the row above, image by image"),
+        *("−ELBO, all 10,000 images", "active units", "published, 3,280 epochs (active units)"),
+    )
     rows = [
-        iwae_row(f"mnist_iwae_{layers}_{objective}_{epochs}", layers, k_words(objective), epochs, published)
+        row
         for lengths in LENGTHS
-        for which, of_layers in lengths.items()
-        for epochs in of_layers
-        for (layers, objective), published in IWAE_PUBLISHED.items()
-        if layers == which and exists(f"mnist_iwae_{layers}_{objective}_{epochs}")
+        for layers, of_layers in lengths.items()
+        for n in of_layers
+        for row in block(layers, n)
     ]
     first, epochs, then, more = LONG
     if exists(name := f"mnist_iwae_1_{first}_{epochs}_then_{then}_{more}"):
         words = f"{k_words(first)}, then {k_words(then)}"
         rows.append(iwae_row(name, 1, words, f"{epochs} + {more}", IWAE_PUBLISHED[1, then]))
-    return table((*header, "published, 3,280 epochs (active units)"), rows)
+    return table(header, rows)
+
+
+def block(layers: int, epochs: int) -> Iterator[tuple[object, ...]]:
+    """The rows with as many layers and epochs, each compared with the one above it on the same images."""
+    pairs = read(name) if exists(name := f"mnist_iwae_{layers}_pairs_{epochs}") else {}
+    above = ""
+    for which, objective in IWAE_PUBLISHED:
+        if which == layers and exists(name := f"mnist_iwae_{layers}_{objective}_{epochs}"):
+            less = pairs.get(f"{objective} - {above}")
+            words = nats(less["mean"], less["standard_error"]) if less else ""
+            yield iwae_row(name, layers, k_words(objective), epochs, IWAE_PUBLISHED[layers, objective], words)
+            above = objective
 
 
 def k_words(objective: str) -> str:
@@ -69,10 +85,12 @@ def k_words(objective: str) -> str:
     return f"{kind}, K = {k}"
 
 
-def iwae_row(name: str, layers: int, words: str, epochs: int | str, published: str) -> tuple[object, ...]:
+def iwae_row(
+    name: str, layers: int, words: str, epochs: int | str, published: str, less: str = ""
+) -> tuple[object, ...]:
     result = read(name)
     nll = f"{result['negative_log_likelihood']:.2f} ± {result['standard_error']:.2f}"
-    return layers, words, epochs, nll, f"{result['negative_elbo']:.2f}", result.get("active_units", ""), published
+    return layers, words, epochs, nll, less, f"{result['negative_elbo']:.2f}", result.get("active_units", ""), published
 
 
 def continued(epochs: int = 12, more: int = 6) -> str:

@@ -15,7 +15,7 @@ from pyro_vae.errors import ConfigurationError, DataError, check_positive
 from pyro_vae.labels.base import Label, Predictor
 from pyro_vae.parts import Shape
 
-__all__ = ["Categorical"]
+__all__ = ["Categorical", "as_classes"]
 
 
 class Categorical(Label):
@@ -168,3 +168,14 @@ class _Classifier(Predictor):
 
     def latex(self) -> str:
         return r"\mathrm{Cat}(\pi_\phi(x))"
+
+
+def as_classes(classes: int | Categorical) -> Categorical:
+    """Classes that may be given as their number, where a label cannot be anything else.
+
+    Example:
+        >>> from pyro_vae.labels.categorical import as_classes
+        >>> as_classes(10)
+        Categorical(10)
+    """
+    return Categorical(classes) if isinstance(classes, int) else classes

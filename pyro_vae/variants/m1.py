@@ -13,6 +13,7 @@ from torch import Tensor
 from pyro_vae.classifiers import Classifier, Logistic
 from pyro_vae.errors import ConfigurationError, DataError, check_choice
 from pyro_vae.labels import Categorical
+from pyro_vae.labels.categorical import as_classes
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import Network
 from pyro_vae.objectives import Schedule
@@ -35,7 +36,7 @@ class M1(VAE):
     a saved M1 is weights and text like any other variant.
 
     Args:
-        label: classes.
+        label: classes, ``labels.Categorical(10)`` or their number.
         prior, likelihood, posterior, encoder, decoder, beta, objective: as in :class:`pyro_vae.VAE`.
         classifier: of the codes, :class:`pyro_vae.classifiers.Logistic` if not given, or ``SVM``.
         codes: ``"mean"`` classifies E[z | x]; ``"sampled"`` trains on a draw of z and averages predictions over draws.
@@ -53,7 +54,7 @@ class M1(VAE):
 
     def __init__(
         self,
-        label: Categorical,
+        label: int | Categorical,
         prior: Prior,
         likelihood: Likelihood,
         posterior: Posterior | None = None,
@@ -65,6 +66,7 @@ class M1(VAE):
         objective: PyroELBO | None = None,
     ) -> None:
         classifier = Logistic() if classifier is None else classifier
+        label = as_classes(label)
         check_kinds(label=(label, Categorical), classifier=(classifier, Classifier))
         check_choice("codes", codes, ["mean", "sampled"])
         super().__init__(prior, likelihood, posterior, encoder, decoder, beta, objective)

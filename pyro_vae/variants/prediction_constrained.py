@@ -13,6 +13,7 @@ from torch import Tensor
 from pyro_vae import guides, models
 from pyro_vae.errors import ConfigurationError
 from pyro_vae.labels import Categorical, Label
+from pyro_vae.labels.categorical import as_classes
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Network
 from pyro_vae.objectives import Schedule
@@ -137,7 +138,7 @@ class ConsistencyConstrainedVAE(PredictionConstrainedVAE):
     same label, and ``aggregate``, the predictions on data without labels must be as frequent as the classes are.
 
     Args:
-        label: classes, ``labels.Categorical(K)``; p(y) are the frequencies that predictions must have.
+        label: classes, ``labels.Categorical(K)`` or K; p(y) are the frequencies that predictions must have.
         prior: p(z); its size is the number of latent dimensions.
         likelihood: p(x | z); its shape is that of the data.
         posterior: the family of q(z | x); a diagonal normal if not given.
@@ -159,7 +160,7 @@ class ConsistencyConstrainedVAE(PredictionConstrainedVAE):
 
     def __init__(
         self,
-        label: Categorical,
+        label: int | Categorical,
         prior: Prior,
         likelihood: Likelihood,
         posterior: Posterior | None = None,
@@ -172,6 +173,7 @@ class ConsistencyConstrainedVAE(PredictionConstrainedVAE):
         beta: float | Schedule = 1.0,
         objective: PyroELBO | None = None,
     ) -> None:
+        label = as_classes(label)
         check_kinds(label=(label, Categorical))
         # before any part is taken
         weights = {

@@ -13,6 +13,7 @@ from torch import Tensor
 from pyro_vae import guides, models
 from pyro_vae.errors import DataError
 from pyro_vae.labels import Categorical, Label
+from pyro_vae.labels.categorical import as_classes
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import Network
 from pyro_vae.objectives import Ramp, Schedule
@@ -187,6 +188,6 @@ class M2(SemiSupervisedVAE):
         beta: float | Schedule = Ramp(10.0, 1.0, share=0.8),
         objective: PyroELBO | None = None,
     ) -> None:
-        label = Categorical(classes) if isinstance(classes, int) else classes
+        label = as_classes(classes)
         check_kinds(classes=(label, Categorical))
         super().__init__(label, prior, likelihood, posterior, encoder, decoder, classifier, alpha, beta, objective)
