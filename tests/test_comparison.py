@@ -9,11 +9,18 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae import comparison, data, likelihoods, networks, plots
-from pyro_vae.comparison import RECIPES, SYSTEMS, Cell, Comparison, Recipe, compare, systems
+from pyro_vae.comparison import RECIPES, SYSTEMS, Cell, Comparison, Recipe, compare, recipe_for, systems
 from pyro_vae.comparison.tasks import make_task, pooled
 from pyro_vae.training import fit
 
-RECIPE = Recipe(lambda: networks.MLP([8]), lambda: networks.MLP([8]), likelihoods.ContinuousBernoulli, size=2, epochs=1)
+RECIPE = Recipe(
+    lambda: networks.MLP([8]),
+    lambda: networks.MLP([8]),
+    likelihoods.ContinuousBernoulli,
+    size=2,
+    epochs=1,
+    moves=data.RandomAffine(degrees=5),
+)
 
 
 @pytest.fixture(scope="module")
@@ -183,13 +190,32 @@ def test_the_legend_names_columns_that_the_first_system_is_not_in():
 def test_what_cannot_be_compared_is_said(digits):
     with pytest.raises(pv.ConfigurationError, match="systems"):
         compare(digits, systems=["M3"])
+    for recipe in (RECIPE, None):
+        with pytest.raises(ValueError, match="has no classes"):
+            compare("diabetes", recipe=recipe)
+    x = torch.poisson(torch.full((60, 3), 9.0))
+    parts = [data.Split(x, torch.arange(60) % 2)] * 3
+    with pytest.raises(pv.ConfigurationError, match=r"data set 'reads' holds counts, and no recipe .*Recipe\("):
+        compare(data.Dataset("reads", *parts, kind="counts", num_classes=2))
     with pytest.raises(
-        pv.ConfigurationError,
-        match=r"no recipe is known for data set 'wine' .only for digits, mnist, cifar10.; in Python",
+        pv.ConfigurationError, match=r"systems network\+, M2\+: the recipe has no moves.*leave them out"
     ):
-        compare("wine")
-    with pytest.raises(ValueError, match="has no classes"):
-        compare("diabetes", recipe=RECIPE)
+        compare("wine", labels=[30], systems=["pixels", "network+", "M2+"])
+
+
+def test_other_data_have_a_recipe_by_their_shape_and_kind():
+    found = compare("wine", labels=[30], seeds=1, epochs=2)
+    assert [cell.system for cell in found.cells] == [name for name in SYSTEMS if not name.endswith("+")]
+    assert found.accuracies("pixels", "wine", 30)[0] > 0.9, "scikit-learn's wine is nearly linear"
+    recipe = recipe_for(data.load("wine"))
+    assert recipe.likelihood((13,)).support is torch.distributions.constraints.real
+    assert 1 <= recipe.epochs <= 300
+    x = torch.rand(4000, 1, 28, 28)
+    images = data.Split(x, torch.arange(4000) % 2)
+    image_recipe = recipe_for(data.Dataset("clothes", images, images[:500], images[:500], kind="grey", num_classes=2))
+    assert image_recipe.moves is not None
+    an_epoch = 0.8 * 5000 / image_recipe.batch_size
+    assert 1700 <= image_recipe.epochs * an_epoch < 1700 + an_epoch, "as many steps as on digits and MNIST"
 
 
 # -- cells that are kept, and data with gaps

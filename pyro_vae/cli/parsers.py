@@ -53,12 +53,16 @@ def _report(parser: _Parser) -> None:
 
 
 def _compare(parser: _Parser) -> None:
-    parser.add_argument("--data", default="digits", metavar="NAME", help="digits, mnist or cifar10 (digits)")
+    parser.add_argument(
+        "--data", default="digits", metavar="NAME", help="data with classes, by name or from a file (digits)"
+    )
     parser.add_argument("--root", metavar="FOLDER", help="where its files are")
     parser.add_argument(
         "--labels", default="100,all", metavar="LIST", help="numbers of labels with commas between them (100,all)"
     )
-    parser.add_argument("--systems", metavar="LIST", help="names with commas between them; all if not given")
+    parser.add_argument(
+        "--systems", metavar="LIST", help="names with commas between them; all that the data allow if not given"
+    )
     parser.add_argument("--seeds", type=_positive, default=3, metavar="N", help="repetitions of everything (3)")
     parser.add_argument("--epochs", type=_positive, metavar="N", help="in place of the data set's own")
     parser.add_argument(

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from pyro_vae.comparison.systems import SYSTEMS, System
-from pyro_vae.comparison.tasks import RECIPES, Recipe, Task, make_task, pooled
+from pyro_vae.comparison.tasks import Recipe, Task, make_task, pooled, recipe_for
 from pyro_vae.data import Dataset, load
 from pyro_vae.data.split import fingerprint
 from pyro_vae.errors import ConfigurationError, check_choice, check_positive
@@ -137,17 +137,18 @@ def compare(
     Args:
         data: name of a data set, or the data set.
         labels: numbers of labels to show; ``None`` shows all.
-        systems: names from :data:`SYSTEMS`; all if not given.
+        systems: names from :data:`SYSTEMS`; all if not given, but for those with data augmentation where the recipe
+            has none.
         seeds: how many times everything is repeated.
         epochs: in place of the recipe's.
-        recipe: what all systems share; that of the data set if not given.
+        recipe: what all systems share; that of :func:`recipe_for` if not given.
         folder: where each cell is kept when it is done; one that is there already, of the same data and recipe, is not
             run again.
         report: called with each cell, its number and how many there are.
 
     Raises:
-        ConfigurationError: for unknown systems, data without a recipe or without classes, or fewer labels than are to
-            be shown; before anything is trained.
+        ConfigurationError: for unknown systems, counts without a recipe, data without classes, or fewer labels than
+            are to be shown; before anything is trained.
 
     Example:
         >>> comparison = compare("digits", labels=[100], systems=["pixels"], seeds=2)
@@ -155,16 +156,16 @@ def compare(
         2
     """
     dataset = load(data) if isinstance(data, str) else data
-    if recipe is None:
-        if dataset.name not in RECIPES:
-            raise ConfigurationError(
-                f"no recipe is known for data set {dataset.name!r} (only for {', '.join(RECIPES)}); in Python give "
-                f"compare(..., recipe=Recipe(...))"
-            )
-        recipe = RECIPES[dataset.name]
+    recipe = recipe_for(dataset) if recipe is None else recipe
     if epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=check_positive("epochs", epochs))
-    chosen = dict.fromkeys(check_choice("systems", name, SYSTEMS) for name in systems or SYSTEMS)
+    possible = [name for name, system in SYSTEMS.items() if recipe.moves is not None or not system.augmented]
+    chosen = dict.fromkeys(check_choice("systems", name, SYSTEMS) for name in systems or possible)
+    if without := [name for name in chosen if name not in possible]:
+        raise ConfigurationError(
+            f"systems {', '.join(without)}: the recipe has no moves, small changes that leave the class of a datum as "
+            f"it is; leave them out, or in Python give compare(..., recipe=Recipe(..., moves=...))"
+        )
     numbers = dict.fromkeys(labels)
     plan = [(n, seed, name) for n in numbers for seed in range(check_positive("seeds", seeds)) for name in chosen]
     whole = pooled(dataset, recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -15,7 +16,7 @@ from pyro_vae.errors import ConfigurationError
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.networks import MLP, Conv, Network
 
-__all__ = ["RECIPES", "Recipe", "Task", "make_task", "pooled"]
+__all__ = ["RECIPES", "Recipe", "Task", "make_task", "pooled", "recipe_for"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Recipe:
         epochs: of each training.
         batch_size: of each training.
         lr: peak learning rate.
-        moves: small changes that leave the class of an image as it is, for the systems that are told so.
+        moves: small changes that leave the class of an image as it is, for the systems that are told so; without
+            them there are no such systems.
         decoder: of every generative model; each one's encoder mirrored if not given.
         prepare: applied once to all data, before any system sees them.
         precision: of each training, as of :func:`pyro_vae.fit`.
@@ -90,6 +92,51 @@ RECIPES = {
         decoder=lambda: MLP([256]),
     ),
 }
+"""Those that were tried on their data."""
+
+_LIKELIHOODS: dict[str, Callable[[tuple[int, ...]], Likelihood]] = {
+    "binary": likelihoods.Bernoulli,
+    "grey": likelihoods.ContinuousBernoulli,
+    "real": lambda shape: likelihoods.Normal(shape, scale="shared"),
+}
+_STEPS = 1700  # as many as on digits and MNIST
+_LONGEST = 300  # epochs
+
+
+def recipe_for(dataset: Dataset) -> Recipe:
+    """The recipe of a data set: one of :data:`RECIPES`, or one by the shape, the kind and the number of its data.
+
+    Raises:
+        ConfigurationError: for data without classes, or of a kind that no recipe has a likelihood for.
+
+    Example:
+        >>> from pyro_vae import data
+        >>> recipe = recipe_for(data.load("wine"))
+        >>> recipe.size, recipe.epochs, recipe.moves
+        (4, 300, None)
+    """
+    if dataset.name in RECIPES:
+        return RECIPES[dataset.name]
+    _check_classes(dataset)
+    if dataset.kind not in _LIKELIHOODS:
+        raise ConfigurationError(
+            f"data set {dataset.name!r} holds {dataset.kind}, and no recipe is known for those; in Python give "
+            f"compare(..., recipe=Recipe(...))"
+        )
+    values, image = math.prod(dataset.shape), len(dataset.shape) == 3
+    width, drop = (256, 0.3) if values <= 256 else (500, 0.5)
+    n = 0.8 * sum(map(len, (dataset.train, dataset.valid, dataset.test)))
+    batch_size = 50 if n < 5000 else 200
+    return Recipe(
+        lambda: MLP([width, width], norm="batch", dropout=drop),
+        lambda: MLP([width]),
+        _LIKELIHOODS[dataset.kind],
+        size=min(max(values // 3, 2), 8 if values <= 256 else 50),
+        epochs=min(max(math.ceil(_STEPS * batch_size / n), 6), _LONGEST),
+        batch_size=batch_size,
+        moves=RandomAffine(degrees=5, translate=0.05, scale=0.05) if image else None,
+        decoder=lambda: MLP([width]),
+    )
 
 
 @dataclass(frozen=True)
@@ -129,11 +176,15 @@ def pooled(dataset: Dataset, recipe: Recipe) -> Split:
     Raises:
         ConfigurationError: for data without classes.
     """
-    if dataset.num_classes is None:
-        raise ConfigurationError(f"data set {dataset.name!r} has no classes to predict")
+    _check_classes(dataset)
     splits = (dataset.train, dataset.valid, dataset.test)
     x, y = torch.cat([s.x for s in splits]), torch.cat([s.y for s in splits])  # type: ignore[misc]
     return Split(x if recipe.prepare is None else recipe.prepare(x), y)
+
+
+def _check_classes(dataset: Dataset) -> None:
+    if dataset.num_classes is None:
+        raise ConfigurationError(f"data set {dataset.name!r} has no classes to predict")
 
 
 def make_task(whole: Split, classes: int, num_labels: int | None, seed: int, recipe: Recipe) -> Task:
