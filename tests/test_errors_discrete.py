@@ -100,7 +100,7 @@ def test_discrete_parts_say_what_they_want(make, said):
 
 
 def test_as_many_codes_as_are_allowed_are():
-    assert vae(priors.Bernoulli(12), posteriors.Bernoulli(enumerate=True)).values_at_once == 4096
+    assert vae(priors.Bernoulli(12), posteriors.Bernoulli(enumerate=True)).values_at_once() == 4096
 
 
 @pytest.mark.parametrize("variant", [discrete, lambda: hierarchical(bits(3, above=True), bits(2))])

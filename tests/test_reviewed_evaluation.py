@@ -34,8 +34,7 @@ def test_draws_of_a_hierarchys_codes_are_independent():
         first, second = (variant.draw_codes(200) for _ in range(2))
         p_values.append(evaluation.maximum_mean_discrepancy(first, second, permutations=99).p_value)
     assert sum(p <= 0.05 for p in p_values) <= 4  # by chance more than that in one of 400 tries
-    with pytest.raises(pv.ConfigurationError, match=r"p\(z1\) has no closed form"):
-        evaluation.mutual_information(variant, torch.zeros(4, 3))
+    assert math.isnan(evaluation.mutual_information(variant, torch.zeros(4, 3)).rate)
 
 
 @pytest.mark.parametrize(

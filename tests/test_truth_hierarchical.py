@@ -238,3 +238,36 @@ def test_networks_go_where_they_are_given():
     first = [part.network.first.bias.shape[0] for part in (mirrored.likelihood, mirrored.model.priors[0])]
     assert first == [10, 7]
     assert (vae.code, vae.latents, vae.code_shape, vae.latent_size) == ("z1", ("z1", "z2", "z3"), (5,), 5)
+
+
+def test_active_units_of_every_layer_are_the_variances_of_its_means():
+    x, vae = data(400), variant()
+    mean = joint_guide(x).mean
+    for site, wanted in (("z1", mean[:, :CODE]), ("z2", mean[:, CODE:])):
+        found = evaluation.active_units(vae, x, site=site, num_samples=400, batch_size=150).dataset["variance"]
+        torch.testing.assert_close(torch.as_tensor(found.values), wanted.var(0, correction=0), rtol=0.05, atol=0.01)
+    assert found.dims == ("latent2",)
+
+
+def test_the_aggregate_posterior_of_every_layer_is_its_prior():
+    x, vae = data(600), variant()
+    for site, size in (("z1", CODE), ("z2", TOP)):
+        found = evaluation.aggregate_posterior(vae, x, site=site, num_samples=600, permutations=99)
+        assert found.dataset["z"].shape == (600, size)
+        assert found.discrepancy.p_value > 0.01
+    with torch.no_grad():  # now codes of the second layer are all about the same
+        vae.guide.posteriors[1].network.first.weights[0].zero_()
+    found = evaluation.aggregate_posterior(vae, x, site="z2", num_samples=600, permutations=99)
+    assert found.discrepancy.p_value < 0.02
+
+
+def test_calibration_looks_at_the_layer_that_it_is_asked_for():
+    vae = variant()
+    calibrate = evaluation.simulation_based_calibration
+    assert calibrate(vae, site="z2").words() == ["calibrated"] * TOP
+    with torch.no_grad():  # q(z2 | z1) forgets z1
+        vae.guide.posteriors[1].network.first.weights[0].zero_()
+    assert calibrate(vae).words() == ["calibrated"] * CODE
+    assert calibrate(vae, site="z2").words() != ["calibrated"] * TOP
+    with pytest.raises(pv.ConfigurationError, match="site 'z3' is no code of HierarchicalVAE; there are z1, z2"):
+        calibrate(vae, site="z3")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import check_positive
-from pyro_vae.evaluation.codes import encodings, mean_and_noise, variance_of_means
+from pyro_vae.evaluation.codes import averaged, check_latent, draws_of, encodings, mean_and_noise, variance_of_means
 from pyro_vae.evaluation.coordinates import latent_dims
 from pyro_vae.evaluation.discrepancy import Discrepancy, maximum_mean_discrepancy
 from pyro_vae.evaluation.tables import shortened
@@ -75,6 +75,7 @@ def aggregate_posterior(
     x: Any,
     y: Any = None,
     *,
+    site: str | None = None,
     num_samples: int = 1000,
     permutations: int = 500,
     bandwidths: Sequence[float] | None = None,
@@ -92,6 +93,7 @@ def aggregate_posterior(
         variant: any variant with codes whose prior p(z) can be drawn from; neither needs a density.
         x: data (N, \\*shape), or a split.
         y: labels, in variants that have them; one that is missing is predicted.
+        site: another latent than the code, such as ``"z2"``.
         num_samples: draws from p(z), and from q(z) one for each of so many data at most; the test takes memory of the
             order of their squares.
         permutations: for the p-value; 0 for none.
@@ -100,7 +102,8 @@ def aggregate_posterior(
         seed: of all draws; the random stream outside is left alone.
 
     Raises:
-        ConfigurationError: in a variant without codes, or without a p(z) that can be drawn from.
+        ConfigurationError: in a variant without codes, or without a p(z) that can be drawn from, or for a site that
+            is no latent.
         DataError: when the data do not fit, or are fewer than two.
 
     Example:
@@ -115,25 +118,33 @@ def aggregate_posterior(
         Hoffman & Johnson, ELBO surgery, 2016 (http://approximateinference.org/accepted/HoffmanJohnson2016.pdf);
         Gretton et al., A Kernel Two-Sample Test, 2012 (https://jmlr.org/papers/v13/gretton12a.html)
     """
-    variant.check_code()
+    site = check_latent(variant, site)
     check_positive("num_samples", num_samples)
     x, y = variant.batch(x, y)
     with torch.no_grad(), seeded(seed, variant.device):
         # each datum once: codes of independent data are then independent draws, as the test wants them
         chosen = torch.randperm(len(x), device=x.device)[:num_samples]
+        some = x[chosen], None if y is None else y[chosen]
         drawn, parts = [], []
-        for _, q in encodings(variant, x[chosen], None if y is None else y[chosen], batch_size):
-            drawn.append(q.sample())
-            parts.append(mean_and_noise(q, _FOR_MEANS))
-        draws = [each.flatten(1).double() for each in (torch.cat(drawn), variant.draw_codes(num_samples))]
+        if site == variant.code:
+            for _, q in encodings(variant, *some, batch_size):
+                drawn.append(q.sample())
+                parts.append(mean_and_noise(q, _FOR_MEANS))
+            prior = variant.draw_codes(num_samples)
+        else:
+            for z in draws_of(variant, *some, site, _FOR_MEANS, batch_size):
+                drawn.append(z[0])
+                parts.append(averaged(z))
+            prior = variant.simulate(size=num_samples).nodes[site]["value"]
+        draws = [each.flatten(1).double() for each in (torch.cat(drawn).to(x.device), prior)]
         discrepancy = maximum_mean_discrepancy(*draws, bandwidths=bandwidths, permutations=permutations)
-    return AggregatePosterior(_dataset(variant, [z.cpu() for z in draws], variance_of_means(parts).cpu()), discrepancy)
+    return AggregatePosterior(_dataset(site, [z.cpu() for z in draws], variance_of_means(parts).cpu()), discrepancy)
 
 
-def _dataset(variant: Variant, draws: list[Tensor], active_variance: Tensor) -> xr.Dataset:
+def _dataset(site: str, draws: list[Tensor], active_variance: Tensor) -> xr.Dataset:
     import xarray as xr
 
-    (latent,) = latent_dims(variant.code, tuple(draws[0].shape[1:]))
+    (latent,) = latent_dims(site, tuple(draws[0].shape[1:]))
     mean = torch.stack([z.mean(0) for z in draws])
     covariance = torch.stack([torch.atleast_2d(z.T.cov()) for z in draws])
     return xr.Dataset(

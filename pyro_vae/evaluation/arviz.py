@@ -15,7 +15,7 @@ from torch import Tensor
 import pyro_vae
 from pyro_vae.configured import show
 from pyro_vae.errors import ConfigurationError, check_choice, check_positive
-from pyro_vae.evaluation.coordinates import Layout
+from pyro_vae.evaluation.coordinates import Layout, named_in
 from pyro_vae.evaluation.draws import Draws, explain, from_container, from_guide, from_prior, predict_missing
 from pyro_vae.evaluation.inference_data import dataset_of, effective_sample_size, inference_data, pareto_smoothed
 from pyro_vae.evaluation.likelihood import check_density
@@ -36,6 +36,9 @@ GROUPS = (
     "constant_data",
 )
 """Every group that :func:`to_arviz` can make, in the order of its answer."""
+
+MCMC_SETTINGS = ("seed", "num_chains", "warmup_steps", "max_tree_depth", "target_accept")
+"""What the attributes of chains say about how they were run."""
 
 
 def to_arviz(
@@ -86,7 +89,8 @@ def to_arviz(
     the exact posterior, and worse with draws from a guide that is narrower.  It holds only where k-hat is below 0.7
     in ``loo`` and in ``sample_stats``.  Nor is it a test on new data: the networks were trained on all of them.  What
     it is wanted for is :func:`pyro_vae.evaluation.log_likelihood` on a test set.  ArviZ 1 raises "All tail values are
-    the same" where a log-density is the same in all draws (log p(y) in M2), or the same few were drawn again.
+    the same" where a log-density is the same in all draws (log p(y) in M2), or the same few values come again and
+    again (codes that are discrete, draws that were drawn again).
 
     All is held in memory: new draws of x are the most, ``num_samples`` times the data (and ``prior_samples`` times);
     leave them out by ``groups``, or give fewer data.
@@ -102,12 +106,14 @@ def to_arviz(
         posterior: draws to use in place of the guide's, from :func:`pyro_vae.evaluation.posterior_mcmc` for the same
             data; ``sample_stats`` are those of the chains then.
         groups: names of the groups to make; all if not given.
-        coords: names along dimensions, such as ``{"feature": dataset.feature_names, "class": ["cat", "dog"]}``.
+        coords: names along dimensions, such as ``{"feature": dataset.feature_names, "class": ["cat", "dog"]}``; those
+            of ``posterior`` stay where none are given.
         chunk: how many draws (data times samples) go through the networks at once.
 
     Returns:
         ``InferenceData`` up to ArviZ 0.23, xarray's ``DataTree`` from 1.0 on; both have ``to_netcdf``.  Its attributes
-        say how it was made: versions, the variant in text, objective, seed.
+        say how it was made: versions, the variant in text, objective, seed, numbers of draws; ``mcmc_seed`` and the
+        like are the settings of chains.
 
     Raises:
         ConfigurationError: for an unknown group, coordinates that do not fit, a model with a latent that its guide
@@ -148,10 +154,11 @@ def to_arviz(
         else:
             latents, chains = from_container(posterior, x, y)
             predict_missing(variant, latents, x, y, chunk)
-        layout = Layout(variant, latents, x, y, coords or {}, chains)
+        names = {**({} if posterior is None else named_in(posterior)), **(coords or {})}
+        layout = Layout(variant, latents, x, y, names, chains)
         log_likelihood, predictive = explain(variant, latents, x, y, chunk, draw="posterior_predictive" in wanted)
         prior = _prior(variant, latents, x, y, prior_samples, chunk) if wanted & {"prior", "prior_predictive"} else None
-    of_prior = Layout(variant, latents, x, y, coords or {})
+    of_prior = Layout(variant, latents, x, y, names)
     told = {name: value for name, value in (("x", x), ("y", y)) if value is not None}
     observed = {name: value for name, value in told.items() if name in log_likelihood.values}
     constant = {name: value for name, value in told.items() if name not in observed}
@@ -167,9 +174,10 @@ def to_arviz(
     }
     again = ", drawn again by Pareto-smoothed importance weights" if resample else ""
     source = "guide" + again if posterior is None else posterior.attrs["posterior"]
-    attrs = attributes(
-        variant, posterior=source, seed=seed, num_samples=latents.num_samples, prior_samples=prior_samples
-    )
+    settings = {"seed": seed, "num_samples": latents.num_samples, "prior_samples": prior_samples, "chunk": chunk}
+    if posterior is not None:
+        settings |= {f"mcmc_{name}": posterior.attrs[name] for name in MCMC_SETTINGS if name in posterior.attrs}
+    attrs = attributes(variant, posterior=source, **settings)
     return inference_data({group: found[group] for group in GROUPS if group in wanted and found[group]}, attrs)
 
 
@@ -220,7 +228,7 @@ def _explains_by_a_density(variant: Variant) -> bool:
     return not any(isinstance(part, Likelihood) for part in variant.model.parts_without_density())
 
 
-def attributes(variant: Variant, **settings: str | int) -> dict[str, str | int]:
+def attributes(variant: Variant, **settings: str | float) -> dict[str, str | float]:
     """How something was made, as text and numbers, which is what a netCDF file can hold.
 
     Args:

@@ -11,8 +11,9 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from pyro_vae.errors import DataError, check_count, check_positive
+from pyro_vae.errors import ConfigurationError, DataError, check_count, check_positive
 from pyro_vae.evaluation.coordinates import latent_dims
+from pyro_vae.evaluation.draws import from_guide
 from pyro_vae.evaluation.tables import shortened
 from pyro_vae.randomness import seeded
 from pyro_vae.variants.base import Variant
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ActiveUnits",
     "active_units",
+    "averaged",
     "check_code_density",
+    "check_latent",
+    "draws_of",
     "encodings",
     "mean_and_noise",
     "variance_of_means",
@@ -71,6 +75,7 @@ def active_units(
     x: Any,
     y: Any = None,
     *,
+    site: str | None = None,
     threshold: float = 0.01,
     num_samples: int = 100,
     batch_size: int = 1000,
@@ -86,14 +91,15 @@ def active_units(
         variant: any variant with codes.
         x: data (N, \\*shape), or a split.
         y: labels, in variants that have them; one that is missing is predicted.
+        site: another latent than the code, such as ``"z2"``.
         threshold: a dimension is active where the variance is larger.
-        num_samples: draws per datum for E_q[z | x], where it has no closed form; what their noise adds to the
-            variance is subtracted.
+        num_samples: draws per datum for E_q[z | x], where it has no closed form, as above the first layer; what their
+            noise adds to the variance is subtracted.
         batch_size: data encoded at once.
         seed: of the draws; the random stream outside is left alone.
 
     Raises:
-        ConfigurationError: in a variant without codes.
+        ConfigurationError: in a variant without codes, or for a site that is no latent.
         DataError: when the data do not fit.
 
     Example:
@@ -110,11 +116,17 @@ def active_units(
     import xarray as xr
 
     check_count("num_samples", num_samples, 2)  # one draw says nothing about the error of a mean
+    site = check_latent(variant, site)
     x, y = variant.batch(x, y)
     with torch.no_grad(), seeded(seed, variant.device):
-        variance = variance_of_means([mean_and_noise(q, num_samples) for _, q in encodings(variant, x, y, batch_size)])
-    variance = variance.reshape(variant.latent_size, -1).amax(1)
-    dims = latent_dims(variant.code, tuple(variance.shape))
+        if site == variant.code:
+            parts = [mean_and_noise(q, num_samples) for _, q in encodings(variant, x, y, batch_size)]
+        else:
+            parts = [averaged(z) for z in draws_of(variant, x, y, site, num_samples, batch_size)]
+        variance = variance_of_means(parts)
+    if site == variant.code:
+        variance = variance.reshape(variant.latent_size, -1).amax(1)
+    dims = latent_dims(site, tuple(variance.shape))
     return ActiveUnits(xr.Dataset({"variance": (dims, variance.cpu().numpy())}), threshold)
 
 
@@ -131,14 +143,42 @@ def encodings(
         yield rows, variant.encode(x[rows], None if y is None else y[rows])
 
 
+def check_latent(variant: Variant, site: str | None) -> str:
+    """The name of a latent: the code's if none is given.
+
+    Raises:
+        ConfigurationError: in a variant without codes, or for a site that is no latent.
+    """
+    variant.check_code()
+    names = dict.fromkeys((variant.code, *variant.latents))
+    if site is not None and site not in names:
+        raise ConfigurationError(f"site {site!r} is no code of {type(variant).__name__}; there are {', '.join(names)}")
+    return variant.code if site is None else site
+
+
+def draws_of(
+    variant: Variant, x: Tensor, y: Tensor | None, site: str, num_samples: int, batch_size: int
+) -> Iterator[Tensor]:
+    """Draws (S, B, D) of a latent of checked data from the guide as a whole, in batches of data."""
+    check_positive("batch_size", batch_size)
+    for rows in torch.arange(len(x), device=x.device).split(batch_size):
+        some = x[rows], None if y is None else y[rows]
+        latents, _ = from_guide(variant, *some, num_samples, batch_size, weights=False)
+        yield torch.from_numpy(latents.values[site]).flatten(2)
+
+
+def averaged(draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Means (B, D) of draws (S, B, D), and the variances of their errors."""
+    return draws.mean(0), draws.var(0) / len(draws)
+
+
 def mean_and_noise(q: TorchDistribution, num_samples: int) -> tuple[Tensor, Tensor]:
     """Means (B, D) of q(z | x), and the variances of their errors: 0, unless they are averages over draws."""
     try:
         mean = q.mean.flatten(1)
         return mean, torch.zeros_like(mean)
     except (NotImplementedError, AttributeError):
-        draws = q.sample((num_samples,)).flatten(2)
-        return draws.mean(0), draws.var(0) / num_samples
+        return averaged(q.sample((num_samples,)).flatten(2))
 
 
 def variance_of_means(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

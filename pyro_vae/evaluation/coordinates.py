@@ -18,7 +18,7 @@ from pyro_vae.variants.base import Variant
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Layout", "event_dims", "latent_dims"]
+__all__ = ["Layout", "event_dims", "latent_dims", "named_in"]
 
 _DRAWS = ("chain", "draw")
 
@@ -53,6 +53,17 @@ def latent_dims(site: str, shape: Shape) -> tuple[str, ...]:
     if len(shape) == 1:
         return (name,)
     return (name, f"{name}_class") if code and len(shape) == 2 else tuple(f"{name}_{i}" for i in range(len(shape)))
+
+
+def named_in(container: Any) -> dict[str, np.ndarray]:
+    """The coordinates of draws and their statistics, but for those that count draws or tell labelled data apart."""
+    counted = {*_DRAWS, "labelled", "unlabelled"}
+    return {
+        str(name): coordinate.values
+        for group in ("posterior", "sample_stats")
+        for name, coordinate in container[group].coords.items()
+        if name not in counted
+    }
 
 
 class Layout:

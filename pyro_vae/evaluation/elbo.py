@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyro
 import torch
@@ -18,6 +18,9 @@ from pyro_vae.objectives.kl import kl_per_dimension as _kl_per_dimension
 from pyro_vae.program import labelled, sample_sites
 from pyro_vae.variants.base import Variant
 from pyro_vae.variants.contexts import evaluating
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "ELBOTerms",
@@ -67,6 +70,15 @@ class ELBOTerms(NamedTuple):
     elbo: Tensor
     reconstruction: Tensor
     kl: Tensor
+
+    @property
+    def dataset(self) -> xr.Dataset:
+        """All three by datum, in nats, with the terms' usual names beside them: ``rate`` and ``distortion``."""
+        import xarray as xr
+
+        values = {name: value.cpu().numpy() for name, value in self._asdict().items()}
+        values |= {"rate": values["kl"], "distortion": -values["reconstruction"]}
+        return xr.Dataset({name: ("datum", value) for name, value in values.items()})
 
     def __repr__(self) -> str:
         def average(values: Tensor) -> str:
@@ -173,14 +185,15 @@ def site_terms(
         x: data (N, \\*shape), or a split.
         y: labels, in variants that have them; -1 or NaN where they are missing.
         num_samples: draws from the guide per datum.
-        batch_size: data evaluated at once.
+        batch_size: draws (data times samples) evaluated at once.
 
     Raises:
         DataError: when the data do not fit.
     """
     check_positive("num_samples", num_samples)
-    batch_size = _batch_size(variant, batch_size)
+    check_positive("batch_size", batch_size)
     x, y = variant.batch(x, y)
+    batch_size = _batch_size(variant, y, num_samples, batch_size)
     found = []
     with torch.no_grad(), evaluating(variant):
         for prefix, rows in alike(variant, y, len(x)):
@@ -198,9 +211,9 @@ def site_terms(
     return found
 
 
-def _batch_size(variant: Variant, batch_size: int) -> int:
-    """How many data go through the networks together: fewer where the guide sums over many codes of each."""
-    return max(1, check_positive("batch_size", batch_size) // variant.values_at_once)
+def _batch_size(variant: Variant, y: Tensor | None, num_samples: int, batch_size: int) -> int:
+    """How many data go through the networks together: fewer where each has several draws, or values summed over."""
+    return max(1, batch_size // (num_samples * variant.values_at_once(y)))
 
 
 def _placed(values: Tensor, rows: Tensor, n: int) -> Tensor:
@@ -221,7 +234,7 @@ def elbo(variant: Variant, x: Any, y: Any = None, *, num_samples: int = 1, batch
         x: data (N, \\*shape), or a split.
         y: labels, in variants that have them; -1 or NaN where they are missing.
         num_samples: draws from the guide per datum.
-        batch_size: data evaluated at once.
+        batch_size: draws (data times samples) evaluated at once.
 
     Raises:
         DataError: when the data do not fit.
@@ -264,8 +277,9 @@ def kl_per_dimension(
     name = variant.code if site is None else site
     if name not in (variant.code, *variant.latents) and not (name == "y" and variant.label is not None):
         raise ConfigurationError(f"site {name!r} is no latent of {type(variant).__name__}; those are {variant.latents}")
-    batch_size = _batch_size(variant, batch_size)
+    check_positive("batch_size", batch_size)
     x, y = variant.batch(x, y)
+    batch_size = _batch_size(variant, y, 1, batch_size)
     total: Any = 0.0
     with torch.no_grad(), evaluating(variant):
         for _, rows in alike(variant, y, len(x)):

@@ -269,10 +269,10 @@ def _evaluated(
     parts = max(2, min(_PARTS, num_samples))
     each = max(1, num_samples // parts)
     # all data at once: parameters of each datum's own are for these data in this order
-    size = len(x) * variant.values_at_once
+    size = len(x) * variant.values_at_once(y)
     bounds, estimates = [], []
     for _ in range(parts):
-        bounds.append(elbo(variant, x, y, num_samples=each, batch_size=size).elbo.double().cpu())
+        bounds.append(elbo(variant, x, y, num_samples=each, batch_size=each * size).elbo.double().cpu())
         weighted = estimate(variant, x, y, num_samples=each, chunk=each * size, progress=False)
         estimates.append(weighted.as_subclass(Tensor).double().cpu())
     bound, log_p = torch.stack(bounds), torch.stack(estimates)

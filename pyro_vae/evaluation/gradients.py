@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,8 @@ class GradientVariance:
             - ``estimator`` and ``group``, their names, ``parameters``, how many numbers the group has, ``target``, what
               the gradient is an estimate for;
             - ``norm``: length of the mean gradient;
-            - ``variance``: of one evaluation, summed over the group;
+            - ``variance``: of one evaluation, summed over the group, and ``variance_error``, its standard error, from
+              the variances of ten parts of the evaluations; NaN where they are fewer than four;
             - ``snr``: norm over the square root of the variance, the signal-to-noise ratio; infinite without noise;
             - ``bias``: length of the difference of the mean from the reference's, ``bias_error``, what length chance
               alone would give it, and ``z``, the root mean square of each parameter's difference over its standard
@@ -62,7 +64,7 @@ class GradientVariance:
     size: int
 
     def __repr__(self) -> str:
-        columns = ["norm", "variance", "snr", "bias", "bias_error", "z"]
+        columns = ["norm", "variance", "variance_error", "snr", "bias", "bias_error", "z"]
         rows: list[tuple[Any, ...]] = [("estimator", "group", "parameters", *columns)]
         for row in self.frame.to_dict("records"):
             names = (row["estimator"], row["group"], row["parameters"])
@@ -76,17 +78,20 @@ class GradientVariance:
 
 @dataclass
 class _Moments:
-    """Mean and variance of draws of vectors, one at a time (Welford 1962), and of their squared distances."""
+    """Mean and variance of draws of vectors, one at a time (Welford 1962); of parts of the draws too, in turn."""
 
     count: int = 0
     mean: Any = 0.0
     squares: Any = 0.0
+    parts: tuple[_Moments, ...] = ()
 
     def add(self, values: Tensor) -> None:
         self.count += 1
         difference = values - self.mean
         self.mean = self.mean + difference / self.count
         self.squares = self.squares + difference * (values - self.mean)
+        if self.parts:
+            self.parts[self.count % len(self.parts)].add(values)
 
     @property
     def variance(self) -> Tensor:
@@ -98,13 +103,20 @@ class _Moments:
         """Variance of the mean, (P,)."""
         return self.variance / self.count
 
+    def error_of_variance(self, places: Tensor) -> float:
+        """Standard error of the sum of variances of some parameters, by how it differs between the parts."""
+        if len(self.parts) < 2:
+            return math.nan
+        sums = torch.stack([part.variance[places].sum() for part in self.parts])
+        return sums.std().item() / math.sqrt(len(sums))
+
 
 def gradient_variance(
     variant: Variant,
     x: Any,
     y: Any = None,
     *,
-    estimators: Mapping[str, Any] | None = None,
+    estimators: Mapping[str, Any] | Sequence[Any] | None = None,
     num_draws: int = 100,
     reference: Any = None,
     depth: int = 2,
@@ -128,7 +140,8 @@ def gradient_variance(
         variant: any variant.
         x: data (N, \\*shape), or a split.
         y: labels, in variants that have them; those of the split if not given.
-        estimators: objectives by name, of :mod:`pyro_vae.objectives` or of Pyro; the variant's own if not given.
+        estimators: objectives of :mod:`pyro_vae.objectives` or of Pyro, by name, or a list of them that go by what they
+            are; the variant's own if not given.
         num_draws: evaluations of each.
         reference: what has the true gradient: an objective, such as ``objectives.ELBO(num_particles=1000)``, which is
             evaluated as often and whose own noise is accounted for; ``"exact"``, the gradient of the ELBO with every
@@ -158,7 +171,7 @@ def gradient_variance(
     if check_positive("num_draws", num_draws) < 2:
         raise ConfigurationError("num_draws must be at least 2: a single gradient has no variance")
     check_positive("depth", depth)
-    estimators = {"objective": variant.objective} if estimators is None else dict(estimators)
+    estimators = _named({"objective": variant.objective} if estimators is None else estimators)
     for name, objective in estimators.items():
         _check_objective(f"estimators[{name!r}]", objective)
     x, y = variant.batch(x, y)
@@ -181,6 +194,19 @@ def gradient_variance(
     from pandas import DataFrame  # imported where it is used
 
     return GradientVariance(DataFrame(rows), told, num_draws, len(x))
+
+
+def _named(estimators: Any) -> dict[str, Any]:
+    if isinstance(estimators, Mapping):
+        return dict(estimators)
+    if not isinstance(estimators, Sequence):
+        raise ConfigurationError(f"estimators must be objectives by name, or a list of them, got {estimators!r}")
+    found = {show(objective): objective for objective in estimators}
+    if len(found) < len(estimators):
+        raise ConfigurationError(
+            "estimators: two of the list are alike; give them names, {'first': ..., 'second': ...}"
+        )
+    return found
 
 
 def _check_objective(what: str, objective: Any) -> None:
@@ -226,7 +252,8 @@ def _measured(
     objective: Any, twin: Variant, arguments: tuple[Any, ...], num_draws: int, seed: int, guide: Any = None
 ) -> _Moments:
     """Moments of an objective's gradient at the twin's weights, of the twin's guide or of another one."""
-    objective, moments = copy.deepcopy(objective), _Moments()
+    parts = min(10, num_draws // 2)
+    objective, moments = copy.deepcopy(objective), _Moments(parts=tuple(_Moments() for _ in range(parts)))
     guide = twin.guide if guide is None else guide
     size = next(len(argument) for argument in arguments if isinstance(argument, Tensor))
 
@@ -307,6 +334,7 @@ def _row(moments: _Moments, true: _Moments | None, places: Tensor, dtype: torch.
     row = {
         "norm": norm,
         "variance": total,
+        "variance_error": moments.error_of_variance(places),
         "snr": norm / total**0.5 if total else torch.inf if norm else torch.nan,
         **dict.fromkeys(("bias", "bias_error", "z"), torch.nan),
     }

@@ -41,7 +41,8 @@ class MutualInformation:
 
     Attributes:
         dataset: (datum) in nats: ``rate``, ``mutual_information``, ``marginal_kl``, whose means over data are meant,
-            with rate = mutual_information + marginal_kl; and ``upper_bound`` on the mutual information.
+            with rate = mutual_information + marginal_kl; and ``upper_bound`` on the mutual information.  Where p(z)
+            has no density of its own (it depends on another latent, or on x), ``rate`` and ``marginal_kl`` are NaN.
     """
 
     dataset: xr.Dataset
@@ -76,7 +77,8 @@ class MutualInformation:
         rows = [("", "nats", "standard error")]
         for name, words in _TERMS.items():
             values = self.dataset[name]
-            rows.append((words, f"{values.mean().item():.3f}", f"{values.std(ddof=1).item() / math.sqrt(n):.3f}"))
+            if not values.isnull().any():
+                rows.append((words, f"{values.mean().item():.3f}", f"{values.std(ddof=1).item() / math.sqrt(n):.3f}"))
         return (
             f"{aligned(rows)}\n{n:,} data can tell at most log N = {self.largest:.3f}\n"
             f"in the population they are from, the information is between {self.mutual_information:.3f} and "
@@ -102,7 +104,8 @@ def mutual_information(
     Every draw is scored under the guide's distribution for every datum: the time grows with N^2.
 
     Args:
-        variant: any variant with codes and a prior p(z).
+        variant: any variant with codes.  Without a p(z) of their own, as below another layer, there is no rate to take
+            apart, and the information is all that is found.
         x: data (N, \\*shape), or a split; at least two.
         y: labels, in variants that have them; one that is missing is predicted.  Where the guide reads them the
             information is that about x and y together.
@@ -111,7 +114,7 @@ def mutual_information(
         seed: of the draws; the random stream outside is left alone.
 
     Raises:
-        ConfigurationError: in a variant without codes, or without a p(z) of its own.
+        ConfigurationError: in a variant without codes.
         DataError: when the data do not fit, or guide or prior have no density.
 
     Example:
@@ -133,26 +136,31 @@ def mutual_information(
     check_positive("num_samples", num_samples)
     check_positive("chunk", chunk)
     check_code_density(variant, "the mutual information")
-    if variant.estimates_code_prior:
-        raise ConfigurationError(
-            f"{type(variant).__name__}: the rate wants the density of {variant.code} by itself, and that depends on "
-            f"other latents; p({variant.code}) has no closed form"
-        )
     x, y = variant.batch(x, y)
     if len(x) < 2:
         raise DataError("x: the mutual information of codes and data wants at least two data, got one")
     with torch.no_grad(), evaluating(variant), seeded(seed, variant.device):
         batches = [(int(rows[0]), q) for rows, q in encodings(variant, x, y, min(_BATCH, chunk))]
-        prior = variant.code_prior()
+        prior = _code_prior(variant)
         rows = [_terms(q, prior, batches, start, len(x), num_samples, chunk) for start, q in batches]
     rate, information, upper = (torch.cat(parts).cpu().numpy() for parts in zip(*rows, strict=True))
     values = {"rate": rate, "mutual_information": information, "marginal_kl": rate - information, "upper_bound": upper}
     return MutualInformation(xr.Dataset({name: ("datum", value) for name, value in values.items()}))
 
 
+def _code_prior(variant: Variant) -> TorchDistribution | None:
+    """p(z) with its density, or ``None`` where it depends on another latent or on what is given."""
+    if variant.estimates_code_prior:
+        return None
+    try:
+        return variant.code_prior()
+    except ConfigurationError:
+        return None
+
+
 def _terms(
     q: TorchDistribution,
-    prior: TorchDistribution,
+    prior: TorchDistribution | None,
     batches: list[_Placed],
     start: int,
     n: int,
@@ -161,15 +169,21 @@ def _terms(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rate, mutual information and its upper bound of a batch of data, (B,) each, in double precision."""
     totals = torch.zeros(3, q.batch_shape[0], dtype=torch.double)
-    exact = kl_exact(q, prior)
+    exact = None if prior is None else kl_exact(q, prior)
     for z in (q.sample() for _ in range(num_samples)):
         own = q.log_prob(z).double()
         others = _others(z, start, batches, chunk)
         everyone = torch.logaddexp(others, own) - math.log(n)
-        rate = own - prior.log_prob(z) if exact is None else exact
+        rate = _rate(own, z, prior, exact)
         totals += torch.stack([rate.double(), own - everyone, own - others + math.log(n - 1)]).cpu()
     rate, information, upper = totals / num_samples
     return rate, information, upper
+
+
+def _rate(log_q: Tensor, z: Tensor, prior: TorchDistribution | None, exact: Tensor | None) -> Tensor:
+    if prior is None:
+        return torch.full_like(log_q, math.nan)
+    return log_q - prior.log_prob(z) if exact is None else exact
 
 
 def _others(z: Tensor, start: int, batches: list[_Placed], chunk: int) -> Tensor:

@@ -116,7 +116,7 @@ def posterior_mcmc(
                     column = statistics.setdefault(name, np.zeros((latents.num_samples, len(x)), numbers_of.dtype))
                     column[draws, datum] = numbers_of
     layout = Layout(variant, latents, x, y, coords or {}, num_chains)
-    settings = {"warmup_steps": warmup_steps, "num_chains": num_chains, "seed": seed}
+    settings = {**numbers, "max_tree_depth": max_tree_depth, "target_accept": target_accept, "seed": seed}
     attrs = attributes(variant, posterior="NUTS", num_samples=latents.num_samples, **settings)
     return inference_data({"posterior": layout.draws(latents), "sample_stats": layout.statistics(statistics)}, attrs)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import ConfigurationError, DataError, check_positive
+from pyro_vae.evaluation.codes import check_latent, draws_of
 from pyro_vae.evaluation.coordinates import latent_dims
 from pyro_vae.evaluation.likelihood import at_once
 from pyro_vae.evaluation.tables import shortened
@@ -74,6 +75,7 @@ def simulation_based_calibration(
     x: Any = None,
     y: Any = None,
     *,
+    site: str | None = None,
     num_data: int = 1000,
     num_samples: int = 99,
     bins: int = 20,
@@ -99,6 +101,8 @@ def simulation_based_calibration(
         variant: any variant with codes whose model can be drawn from.
         x: what is given, in variants that explain y given x; or a split, whose labels are then used.
         y: labels that are given, in variants whose data are generated for given labels.
+        site: another latent than the code, such as ``"z2"`` of a hierarchy, whose guide is looked at with what it
+            builds on: z2 is drawn from E q(z2 | z1) over q(z1 | x).
         num_data: data drawn from the model.
         num_samples: L, draws from the guide per datum.
         bins: of the histogram; they must divide the L + 1 ranks into equal parts.
@@ -106,8 +110,8 @@ def simulation_based_calibration(
         seed: of all draws; the random stream outside is left alone.
 
     Raises:
-        ConfigurationError: in a variant without codes or without a prior to draw from, or for bins that do not divide
-            the ranks.
+        ConfigurationError: in a variant without codes or without a prior to draw from, for a site that is no latent,
+            or bins that do not divide the ranks.
         DataError: where something must be given and is not, or the likelihood has no density.
 
     Example:
@@ -123,7 +127,7 @@ def simulation_based_calibration(
         (https://arxiv.org/abs/1804.06788); Yao et al., Yes, but Did It Work?: Evaluating Variational Inference, 2018,
         section 3 (https://arxiv.org/abs/1802.02538)
     """
-    variant.check_code()
+    site = check_latent(variant, site)
     for name, number in {"num_data": num_data, "num_samples": num_samples, "bins": bins, "chunk": chunk}.items():
         check_positive(name, number)
     if bins < 2 or (num_samples + 1) % bins:
@@ -137,10 +141,10 @@ def simulation_based_calibration(
     ranks = []
     with torch.no_grad(), evaluating(variant), seeded(seed, variant.device):
         for start in range(0, num_data, step := at_once(num_data, num_samples, chunk)[0]):
-            z, *data = _simulated(variant, given, min(step, num_data - start))
-            draws = variant.encode(*data).sample((num_samples,))
+            z, *data = _simulated(variant, given, site, min(step, num_data - start))
+            draws = _drawn(variant, *data, site, num_samples, step)
             ranks.append(_ranks(z, draws).flatten(1))
-    return SimulationBasedCalibration(_dataset(variant, torch.cat(ranks).cpu(), num_samples, bins), num_samples)
+    return SimulationBasedCalibration(_dataset(site, torch.cat(ranks).cpu(), num_samples, bins), num_samples)
 
 
 def _given(variant: Variant, x: Any, y: Any) -> Tensor | None:
@@ -160,8 +164,8 @@ def _given(variant: Variant, x: Any, y: Any) -> Tensor | None:
     return variant.labels_for(y, 1)
 
 
-def _simulated(variant: Variant, given: Tensor | None, n: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Codes (n, D), and data and labels for the guide, drawn from the model."""
+def _simulated(variant: Variant, given: Tensor | None, site: str, n: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Latents (n, D), and data and labels for the guide, drawn from the model."""
     x = y = None
     if given is not None:
         chosen = given[torch.randint(len(given), (n,), device=given.device)]
@@ -171,7 +175,14 @@ def _simulated(variant: Variant, given: Tensor | None, n: int) -> tuple[Tensor, 
     nodes = variant.simulate(**told, **size).nodes
     drawn = {name: nodes[name]["value"] for name in ("x", "y") if name in nodes}
     found: dict[str, Any] = {"x": x, "y": y, **drawn}
-    return nodes[variant.code]["value"], found["x"], found["y"]
+    return nodes[site]["value"], found["x"], found["y"]
+
+
+def _drawn(variant: Variant, x: Tensor, y: Tensor | None, site: str, num_samples: int, batch_size: int) -> Tensor:
+    """Draws (L, B, *latent) from the guide."""
+    if site == variant.code:
+        return variant.encode(x, y).sample((num_samples,))
+    return torch.cat(list(draws_of(variant, x, y, site, num_samples, batch_size)), 1).to(x.device)
 
 
 def _ranks(z: Tensor, draws: Tensor) -> Tensor:
@@ -180,7 +191,7 @@ def _ranks(z: Tensor, draws: Tensor) -> Tensor:
     return below + (torch.rand_like(z) * (equal + 1)).long()
 
 
-def _dataset(variant: Variant, ranks: Tensor, num_samples: int, bins: int) -> xr.Dataset:
+def _dataset(site: str, ranks: Tensor, num_samples: int, bins: int) -> xr.Dataset:
     import xarray as xr
 
     n = len(ranks)
@@ -197,7 +208,7 @@ def _dataset(variant: Variant, ranks: Tensor, num_samples: int, bins: int) -> xr
     variance, fourth = uniform.square().mean(), uniform.pow(4).mean()
     slope = scores.mean(0) / variance.sqrt() * math.sqrt(n)
     spread = (scores.var(0) - variance) / (fourth - variance**2).sqrt() * math.sqrt(n)
-    (latent,) = latent_dims(variant.code, tuple(ranks.shape[1:]))
+    (latent,) = latent_dims(site, tuple(ranks.shape[1:]))
     of_dimensions = {"p_value": p_value, "slope": slope, "spread": spread}
     return xr.Dataset(
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 from pyro_vae.evaluation import GradientVariance
 from pyro_vae.plots.style import CLASSES, FIRST, SECOND, Figure, entitle, styled
@@ -10,13 +11,19 @@ from pyro_vae.plots.style import CLASSES, FIRST, SECOND, Figure, entitle, styled
 __all__ = ["gradient_variance"]
 
 _MARKERS = "osD^vP*X<>"
-_QUANTITIES = {"variance": "variance, summed over parameters", "snr": "signal-to-noise ratio"}
+_QUANTITIES = {
+    "variance": "variance, summed over parameters",
+    "snr": "signal-to-noise ratio",
+    "bias": "bias; the line is what chance gives",
+}
 
 
 def gradient_variance(table: GradientVariance) -> Figure:
-    """Variance and signal-to-noise ratio of each estimator for each group of parameters, on logarithmic scales.
+    """Variance, signal-to-noise ratio and bias of each estimator for each group of parameters, on logarithmic scales.
 
-    What is zero or infinite, an exact gradient, is not on such a scale and left out.
+    Bars are standard errors of the variance.  A bias left of its line is no larger than chance alone makes it; there
+    is no panel for it where nothing has a reference but the references themselves.  What is zero or infinite, such as
+    the noise of an exact gradient, is not on such a scale and left out.
 
     Args:
         table: what :func:`pyro_vae.evaluation.gradient_variance` gave.
@@ -37,23 +44,39 @@ def gradient_variance(table: GradientVariance) -> Figure:
     with styled():
         title = f"Gradients of {table.size:,} data at fixed weights, {table.num_draws} evaluations each"
         height = 1.5 + 0.24 * len(estimators) + len(groups) * max(0.4, 0.14 * len(estimators))
-        figure = Figure(8.2, height, title)
-        panels = figure.subplots(1, 2, sharey=True)
-        for axes, (column, told) in zip(panels, _QUANTITIES.items(), strict=True):
+        wide = frame["bias"].notna().any()
+        figure = Figure(11.0 if wide else 8.2, height, title)
+        shown = [name for name in _QUANTITIES if frame[name].notna().any()]
+        panels = figure.subplots(1, len(shown), sharey=True)
+        for axes, column in zip(panels, shown, strict=True):
+            told = _QUANTITIES[column]
             for place, name in enumerate(estimators):
-                values = frame[frame["estimator"] == name].set_index("group")[column].reindex(groups).to_numpy(float)
+                rows = frame[frame["estimator"] == name].set_index("group").reindex(groups)
+                values = rows[column].to_numpy(float)
                 some = np.isfinite(values) & (values > 0)
-                shift = 0.7 * ((place + 0.5) / len(estimators) - 0.5)
+                at = np.arange(len(groups)) + 0.7 * ((place + 0.5) / len(estimators) - 0.5)
+                colour = colours[place % len(colours)]
                 axes.plot(
                     values[some],
-                    np.arange(len(groups))[some] + shift,
+                    at[some],
                     linestyle="none",
                     marker=_MARKERS[place % len(_MARKERS)],
                     markersize=6,
-                    color=colours[place % len(colours)],
+                    color=colour,
                     label=name,
                 )
+                if column == "variance":
+                    errors = np.nan_to_num(rows["variance_error"].to_numpy(float))[some]
+                    low, high = np.maximum(values[some] - errors, 0.1 * values[some]), values[some] + errors
+                    axes.hlines(at[some], low, high, color=colour, linewidth=1.5)
+                if column == "bias":
+                    chance = rows["bias_error"].to_numpy(float)
+                    some = np.isfinite(chance) & (chance > 0)
+                    axes.plot(chance[some], at[some], linestyle="none", marker="|", markersize=11, color=colour)
             axes.set_xscale("log")
+            low, high = axes.get_xlim()
+            if high > 10 * low:  # the powers of ten are enough, and what is between them would overlap
+                axes.xaxis.set_minor_formatter(NullFormatter())
             entitle(axes, told)
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)

@@ -13,7 +13,7 @@ from torch import Tensor
 from pyro_vae.errors import ConfigurationError, DataError, check_positive
 from pyro_vae.parts import Shape, support_of
 from pyro_vae.posteriors import Posterior
-from pyro_vae.program import Program
+from pyro_vae.program import Program, labelled
 from pyro_vae.randomness import seeded
 from pyro_vae.variants.contexts import drawing, evaluating
 from pyro_vae.variants.predictions import Predictions
@@ -52,10 +52,18 @@ class Codes(Predictions):
         support = support_of(site["fn"])
         return support is not None and support.is_discrete
 
-    @property
-    def values_at_once(self) -> int:
-        """How many codes of each datum the networks see at once: more than one where the guide sums over codes."""
-        return math.prod(part.values_at_once for part in self.guide.modules() if isinstance(part, Posterior))
+    def values_at_once(self, y: Tensor | None = None) -> int:
+        """How many values of each datum's latents the networks see at once: several where the guide sums over them.
+
+        Args:
+            y: labels; the classes of one that is missing may be summed over.
+        """
+        codes = math.prod(part.values_at_once for part in self.guide.modules() if isinstance(part, Posterior))
+        infer: Any = getattr(self.guide, "infer", {})  # of a missing label
+        if infer.get("enumerate") != "parallel" or (y is not None and labelled(y).all()):
+            return codes
+        assert self.label is not None
+        return codes * (self.label.classes or 1)
 
     @property
     def generates_from_label(self) -> bool:

@@ -39,6 +39,10 @@ def test_variance_norm_and_ratio_are_the_known_ones():
     norm = exact(ppca, x)["model.likelihood.network.first.bias"].norm().item()
     assert row["parameters"] == 4
     assert row["variance"] == pytest.approx(variance, rel=0.1)
+    # a sum of squares of normals with the covariance S has the variance 2 tr(S S)
+    of_gradient = torch.einsum("di,bij,ej->de", ppca.w, covariance, ppca.w) / SIGMA**4 / len(x) ** 2
+    error = (2 * of_gradient.square().sum() / 600).sqrt().item()
+    assert 0.4 * error < row["variance_error"] < 2 * error
     assert row["norm"] == pytest.approx(norm, rel=0.05)
     assert row["snr"] == pytest.approx(norm / variance**0.5, rel=0.1)
     assert row["bias_error"] == pytest.approx((variance / 600) ** 0.5, rel=0.1)
@@ -180,6 +184,7 @@ def test_the_table_reads_well():
         "parameters",
         "norm",
         "variance",
+        "variance_error",
         "snr",
         "bias",
         "bias_error",
@@ -211,3 +216,15 @@ def test_impossible_requests(arguments, said):
         evaluation.gradient_variance(variant, data_for(variant, 8), **{"num_draws": 2} | arguments)
     with pytest.raises(pv.DataError):
         evaluation.gradient_variance(variant, torch.zeros(8, 3))
+
+
+def test_a_list_of_estimators_goes_by_what_they_are():
+    ppca, x = wrong()
+    listed = [objectives.ELBO(), objectives.ScoreFunction(4)]
+    found = evaluation.gradient_variance(ppca.vae, x, estimators=listed, num_draws=3).frame
+    assert found["estimator"].unique().tolist() == ["ELBO()", "ScoreFunction(4)"]
+    assert found["variance_error"].isna().all(), "three evaluations have no two parts with a variance each"
+    with pytest.raises(pv.ConfigurationError, match="two of the list are alike; give them names"):
+        evaluation.gradient_variance(ppca.vae, x, estimators=[objectives.ELBO(), objectives.ELBO()])
+    with pytest.raises(pv.ConfigurationError, match="estimators must be objectives by name, or a list"):
+        evaluation.gradient_variance(ppca.vae, x, estimators=objectives.ELBO())

@@ -120,7 +120,7 @@ def bidirectional(
     check_density(variant, guide=method.reads_guide)
     with seeded(seed, variant.device), torch.no_grad(), evaluating(variant):
         x, y, latents = _simulated(variant, num_data, x, y)
-        data_at_once, samples = at_once(len(x), num_samples, chunk)
+        data_at_once, samples = at_once(len(x), num_samples, max(1, chunk // variant.values_at_once(y)))
         found = []
         total = len(x) * (2 * num_samples + samples)  # up, down, and the search for step sizes
         with progress_bar(f"bounds by {method!r}", total, progress) as advance:

@@ -74,8 +74,8 @@ class Weighted(Method):
     def estimate(
         self, variant: Variant, x: Tensor, y: Tensor | None, num_samples: int, chunk: int, advance: Advance
     ) -> tuple[Tensor, Tensor]:
-        # a guide that sums over codes runs the networks for all of them
-        data_at_once, samples_at_once = at_once(len(x), num_samples, max(1, chunk // variant.values_at_once))
+        # a guide that sums over codes or classes runs the networks for all of them
+        data_at_once, samples_at_once = at_once(len(x), num_samples, max(1, chunk // variant.values_at_once(y)))
         found = []
         for rows in torch.arange(len(x), device=x.device).split(data_at_once):
             some = x[rows], None if y is None else y[rows]
