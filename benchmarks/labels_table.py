@@ -18,7 +18,7 @@ import torch
 from common import RESULTS, parser, record
 
 from pyro_vae import data
-from pyro_vae.comparison import RECIPES, SYSTEMS, Cell, compare
+from pyro_vae.comparison import SYSTEMS, Cell, compare, recipe_for
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
                 labels=[None if labels == "all" else int(labels)],
                 systems=arguments.systems,
                 seeds=arguments.seeds,
-                recipe=dataclasses.replace(RECIPES[name], precision=arguments.precision),
+                recipe=dataclasses.replace(recipe_for(data.load(name)), precision=arguments.precision),
                 folder=RESULTS.parent / "runs",
                 report=told,
             )

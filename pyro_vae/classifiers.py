@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pyro_vae.configured import Configured
 from pyro_vae.errors import ConfigurationError
 
@@ -49,7 +51,9 @@ class Logistic(Classifier):
 class SVM(Classifier):
     """A support vector machine with a radial kernel.
 
-    Its decision values are turned into probabilities by a logistic curve fitted in cross-validation (Platt 1999).
+    Its decision values are turned into probabilities by a logistic curve fitted in cross-validation (Platt 1999), in
+    five parts, or as many as the rarest class has data.  Where that is one there is nothing to validate with: the curve
+    is fitted to the data that the machine was, and too sure of itself.
 
     Args:
         C: inverse strength of the penalty.
@@ -74,7 +78,24 @@ class SVM(Classifier):
         from sklearn.svm import SVC
 
         machine = _standardised(SVC(C=self.C, gamma=self.gamma), self.standardise)
-        return CalibratedClassifierCV(machine, ensemble=False)
+        return CalibratedClassifierCV(machine, ensemble=False, cv=_Folds())
+
+
+class _Folds:
+    """Five parts for cross-validation, or as many as the rarest class has data; all data at once where that is one."""
+
+    def _number(self, y: Any) -> int:
+        return min(5, int(np.unique(y, return_counts=True)[1].min()))
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: N803 (scikit-learn's name)
+        return self._number(y)
+
+    def split(self, X: Any, y: Any, groups: Any = None) -> Any:  # noqa: N803 (scikit-learn's name)
+        from sklearn.model_selection import StratifiedKFold
+
+        if (number := self._number(y)) < 2:
+            return iter([(np.arange(len(y)), np.arange(len(y)))])
+        return StratifiedKFold(number).split(X, y)
 
 
 def _standardised(classifier: Any, wanted: bool) -> Any:

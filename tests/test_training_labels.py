@@ -449,3 +449,16 @@ def test_m1_is_evaluated_on_all_data_alike():
     variant = with_labels(pv.M1)
     x, y = arguments_for(variant)
     assert [term.name for term in evaluation.site_terms(variant, x, y)] == ["z", "x"]
+
+
+@pytest.mark.parametrize("each", [1, 2, 4, 9])
+@pytest.mark.parametrize("standardise", [False, True])
+def test_a_support_vector_machine_takes_few_labels_of_a_class(each, standardise):
+    y = torch.arange(3).repeat_interleave(each)
+    codes = 5 * torch.nn.functional.one_hot(y, 3) + 0.1 * torch.randn(
+        3 * each, 3, generator=torch.Generator().manual_seed(0)
+    )
+    machine = classifiers.SVM(standardise=standardise).make().fit(codes.numpy(), y.numpy())
+    assert machine.predict_proba(codes.numpy()).argmax(1).tolist() == y.tolist()
+    uneven = machine.fit(codes.numpy()[each - 1 :], y.numpy()[each - 1 :])  # one of the first class
+    assert uneven.predict(codes.numpy()).tolist() == y.tolist()

@@ -57,6 +57,7 @@ def _compare(parser: _Parser) -> None:
         "--data", default="digits", metavar="NAME", help="data with classes, by name or from a file (digits)"
     )
     parser.add_argument("--root", metavar="FOLDER", help="where its files are")
+    parser.add_argument("--label-column", metavar="COLUMN", help="of a table's labels, where it is not called y")
     parser.add_argument(
         "--labels", default="100,all", metavar="LIST", help="numbers of labels with commas between them (100,all)"
     )

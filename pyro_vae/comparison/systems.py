@@ -81,7 +81,7 @@ def _fit_on(variant: Variant, task: Task, **options: Any) -> None:
         "lr": recipe.lr,
         "seed": task.seed,
         "precision": recipe.precision,
-        "progress": False,
+        "progress": "auto",
     }
     fit(variant, data, **(settings | options))
 

@@ -174,11 +174,18 @@ def pooled(dataset: Dataset, recipe: Recipe) -> Split:
     """The data of all splits together, prepared as the recipe says.
 
     Raises:
-        ConfigurationError: for data without classes.
+        ConfigurationError: for data without classes, or with only one, or with a class that no datum has.
     """
     _check_classes(dataset)
     splits = (dataset.train, dataset.valid, dataset.test)
     x, y = torch.cat([s.x for s in splits]), torch.cat([s.y for s in splits])  # type: ignore[misc]
+    counts = torch.bincount(y[y >= 0], minlength=dataset.num_classes or 0)
+    if len(counts) < 2 or not counts.all():
+        named = ", ".join(map(str, counts.nonzero()[:, 0].tolist()[:10]))
+        raise ConfigurationError(
+            f"data set {dataset.name!r}: there are labels {named}; wanted are classes 0, 1, ... without a gap, two at "
+            f"least, or names"
+        )
     return Split(x if recipe.prepare is None else recipe.prepare(x), y)
 
 

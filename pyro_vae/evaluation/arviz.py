@@ -154,7 +154,8 @@ def to_arviz(
         else:
             latents, chains = from_container(posterior, x, y)
             predict_missing(variant, latents, x, y, chunk)
-        names = {**({} if posterior is None else named_in(posterior)), **(coords or {})}
+        names: dict[str, Any] = {} if posterior is None else named_in(posterior)
+        names |= coords or {}
         layout = Layout(variant, latents, x, y, names, chains)
         log_likelihood, predictive = explain(variant, latents, x, y, chunk, draw="posterior_predictive" in wanted)
         prior = _prior(variant, latents, x, y, prior_samples, chunk) if wanted & {"prior", "prior_predictive"} else None

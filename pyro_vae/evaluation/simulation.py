@@ -141,8 +141,8 @@ def simulation_based_calibration(
     ranks = []
     with torch.no_grad(), evaluating(variant), seeded(seed, variant.device):
         for start in range(0, num_data, step := at_once(num_data, num_samples, chunk)[0]):
-            z, *data = _simulated(variant, given, site, min(step, num_data - start))
-            draws = _drawn(variant, *data, site, num_samples, step)
+            z, of_x, of_y = _simulated(variant, given, site, min(step, num_data - start))
+            draws = _drawn(variant, of_x, of_y, site, num_samples, step)
             ranks.append(_ranks(z, draws).flatten(1))
     return SimulationBasedCalibration(_dataset(site, torch.cat(ranks).cpu(), num_samples, bins), num_samples)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
+import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
@@ -37,8 +38,16 @@ class Label(Owned):
     scored: ClassVar[bool] = True
     """Whether :meth:`score` says anything of predictions."""
 
-    infer: ClassVar[dict[str, Any]]
+    infer: dict[str, Any]
     """How a guide treats a missing y: ``{"enumerate": "parallel"}`` sums over its values, ``{}`` draws it."""
+
+    initialised: Tensor
+    """Whether known labels have been seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn = True
+        self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
 
     def meet(self, *, drawn: bool) -> None:
         """Become the label of a variant.
@@ -53,6 +62,7 @@ class Label(Owned):
             UserWarning: when p(y) is to be learned and nothing would train it.
         """
         self.take()
+        self.drawn = drawn
         if not drawn and any(parameter.requires_grad for parameter in self.own_parameters()):
             warnings.warn(
                 f"{self!r}: this variant's story has no p(y), so nothing trains its frequencies; they stay as given",
@@ -78,6 +88,16 @@ class Label(Owned):
             DataError: wrong shape or type, or values that are no such labels.
         """
         raise NotImplementedError
+
+    def check_known(self, y: Tensor) -> None:
+        """Check before each training what is known of y, the labels (N, \\*shape) that are not missing, one at least.
+
+        Raises:
+            DataError: when nothing can be learned from them.
+
+        Warns:
+            UserWarning: when something cannot.
+        """
 
     def initialise_from(self, y: Tensor) -> None:
         """Choose starting values that fit the known labels (N, \\*shape); by default none."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, ClassVar
 
+import numpy as np
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
@@ -17,16 +17,23 @@ from pyro_vae.parts import Shape
 
 __all__ = ["Categorical", "as_classes"]
 
+_NAMED = 10
+"""Up to so many classes are named in a warning."""
+
 
 class Categorical(Label):
     """p(y) = Cat(pi) over the classes 0, ..., K - 1.
 
-    Where y is missing it is summed over: all K values at once, exactly.
+    Where y is missing it is summed over, all K values at once, exactly; or drawn.
 
     Args:
         classes: K, the number of classes.
         probs: pi, K frequencies; all alike if not given.
-        learned: whether pi is trained, from ``probs`` on.
+        learned: whether pi is trained, from ``probs`` on, or if they are not given from the known labels'.  It tends to
+            the frequencies in what training sees: where each batch has labelled data added (``labelled_batch_size`` of
+            :func:`pyro_vae.fit`), to those of the labels rather than of the data.
+        enumerate: whether a missing y is summed over.  With ``False`` the guide draws it, and its gradient needs
+            :class:`pyro_vae.objectives.ScoreFunction` or VIMCO: what M2 would be without the sum, to be compared.
 
     Raises:
         ConfigurationError: for fewer than 2 classes, or frequencies that are no probabilities of K classes.
@@ -41,12 +48,14 @@ class Categorical(Label):
                 [1, 0, 0]])
     """
 
-    infer: ClassVar[dict[str, Any]] = {"enumerate": "parallel"}
     classes: int
     logits: Tensor
 
-    def __init__(self, classes: int, probs: Sequence[float] | None = None, learned: bool = False) -> None:
+    def __init__(
+        self, classes: int, probs: Sequence[float] | None = None, learned: bool = False, enumerate: bool = True
+    ) -> None:
         super().__init__()
+        self.infer = {"enumerate": "parallel"} if enumerate else {}
         self.classes = check_positive("the number of classes", classes)
         if classes < 2:
             raise ConfigurationError(f"labels need at least 2 classes, got {classes}")
@@ -105,18 +114,20 @@ class Categorical(Label):
             )
         return y
 
-    def initialise_from(self, y: Tensor) -> None:
-        """Start learned frequencies at those of the known labels, each class counted once more than it was seen."""
+    def check_known(self, y: Tensor) -> None:
         unseen = sorted(set(range(self.classes)) - set(y.unique().tolist()))
         if unseen:
-            names = ", ".join(map(str, unseen))
+            names = ", ".join(map(str, unseen[:_NAMED])) + (f", ... ({len(unseen)})" if unseen[_NAMED:] else "")
             which, it = (f"class {names}", "it") if len(unseen) == 1 else (f"any of the classes {names}", "them")
             warnings.warn(
                 f"no datum is labelled as {which}: the model may use {it} for anything, and the classifier is never "
                 f"told when to predict {it}; label some such data, or leave {it} out of the classes",
                 stacklevel=2,
             )
-        if self.learned:
+
+    def initialise_from(self, y: Tensor) -> None:
+        """Start learned frequencies that were not given at those of the known labels, each class counted once more."""
+        if self.learned and self.uniform and self.drawn:
             counts = torch.bincount(y, minlength=self.classes) + 1.0
             with torch.no_grad():
                 self.logits.copy_((counts / counts.sum()).log())
@@ -178,4 +189,4 @@ def as_classes(classes: int | Categorical) -> Categorical:
         >>> as_classes(10)
         Categorical(10)
     """
-    return Categorical(classes) if isinstance(classes, int) else classes
+    return Categorical(int(classes)) if isinstance(classes, (int, np.integer)) else classes

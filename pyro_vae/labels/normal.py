@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
@@ -38,12 +36,12 @@ class Normal(Label):
         (https://doi.org/10.1021/acs.jcim.8b00263)
     """
 
-    infer: ClassVar[dict[str, Any]] = {}
     loc: Tensor
     scale_tril: Tensor
 
     def __init__(self, size: int) -> None:
         super().__init__()
+        self.infer = {}
         self.size = check_positive("the number of properties", size)
         self.shape: Shape = (size,)
         self.input_shape: Shape = (size,)
@@ -87,6 +85,20 @@ class Normal(Label):
             )
         return y
 
+    def check_known(self, y: Tensor) -> None:
+        y = y.to(self.loc.dtype)
+        spread = y.std(0, correction=0)
+        if not y.square().sum().isfinite():
+            raise DataError(
+                f"y: properties reach {y.abs().max().item():.3g}, and their squares are no numbers; rescale"
+            )
+        flat = (spread <= 8 * torch.finfo(y.dtype).eps * y.abs().amax(0)).nonzero().flatten()
+        if len(y) > 1 and flat.numel():
+            raise DataError(
+                f"y: property {int(flat[0])} is {y[0, flat[0]].item():g} for all {len(y)} labelled data (zero "
+                f"variance); there is nothing to learn about it: leave it out"
+            )
+
     def initialise_from(self, y: Tensor) -> None:
         """Mean and covariance of the known labels.
 
@@ -94,17 +106,12 @@ class Normal(Label):
         P / N - 1/2, at most all and at least a ten thousandth.
 
         Raises:
-            DataError: when there are too few of them, or a property is the same for all.
+            DataError: when there are too few of them.
         """
         y = y.to(self.loc.dtype)
         if len(y) < 2:
             raise DataError(f"y: mean and covariance of the properties need at least 2 labelled data, got {len(y)}")
         spread = y.std(0)
-        if (flat := (spread <= 8 * torch.finfo(y.dtype).eps * y.abs().amax(0)).nonzero().flatten()).numel():
-            raise DataError(
-                f"y: property {int(flat[0])} is {y[0, flat[0]].item():g} for all {len(y)} labelled data (zero "
-                f"variance); there is nothing to learn about it: leave it out"
-            )
         correlation = torch.corrcoef(y.T).reshape(self.size, self.size)
         # few labels, or properties that follow from each other, give no positive definite matrix
         shrinkage = min(1.0, max(1e-4, self.size / len(y) - 0.5))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -23,11 +22,11 @@ class Output(Label):
         likelihood: of y.
     """
 
-    infer: ClassVar[dict[str, Any]] = {}
     scored = False
 
     def __init__(self, likelihood: Likelihood) -> None:
         super().__init__()
+        self.infer = {}
         self.likelihood = likelihood
         self.shape = likelihood.shape
         self.input_shape = likelihood.shape

@@ -78,7 +78,7 @@ def fit(
         lr_schedule: ``"cosine"`` (a third of the epochs at ``lr``, then down to a hundredth of it), ``"constant"``, or
             a schedule of factors.
         warmup: steps over which the learning rate rises from zero in a straight line; the variant's own if not given
-            (0 for most, 100 for M2 and its relatives, whose first steps decide what y is used for, and at most
+            (0 for most, 100 for M2 and SemiSupervisedVAE, whose first steps decide what y is used for, and at most
             four epochs).
         optimizer: ``optimizer(parameters, lr=...)`` gives a torch optimiser, Adam by default;
             ``functools.partial(torch.optim.Adam, eps=1e-4)`` passes options.

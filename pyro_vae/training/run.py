@@ -147,8 +147,12 @@ class Run:
             self.precision = torch.autocast(
                 variant.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
             )
-            if not (self.saved or variant.initialised):
-                variant.initialise(*self.data.sample())
+            if not self.saved:
+                sample = self.data.sample()
+                if variant.initialised:
+                    variant.meet_labels(sample[1])
+                else:
+                    variant.initialise(*sample)
             self.processes.broadcast(variant.state_dict())
             self._attach()
             start = self._restore() if self.saved else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -80,7 +81,14 @@ class Source:
             return None
         if wanted == "auto":
             # where less than a tenth has labels, a batch would hold too few of them, or none
-            return min(number, batch_size) if number < len(self.known) / 10 else None
+            together = min(number, batch_size) if number < len(self.known) / 10 else None
+            if together and _learns_frequencies(variant):
+                warnings.warn(
+                    f"{variant.label!r} learns frequencies, and labelled_batch_size='auto' adds labelled data to every "
+                    f"batch, so that they tend to those of the labels; labelled_batch_size=None learns the data's",
+                    stacklevel=2,
+                )
+            return together
         return int(wanted)
 
     def sample(self) -> Batch:
@@ -261,3 +269,8 @@ def source_of(what: str, data: Split | Streamed, variant: Variant, transform: Tr
     """
     kind = Held if isinstance(data, Split) else Read
     return kind(what, data, variant, transform)  # type: ignore[arg-type]
+
+
+def _learns_frequencies(variant: Variant) -> bool:
+    label = variant.label
+    return label is not None and label.drawn and any(True for _ in label.own_parameters())

@@ -12,7 +12,6 @@ from pyro_vae.labels import Output
 from pyro_vae.likelihoods import Likelihood
 from pyro_vae.likelihoods.base import check_event, check_finite, check_floating
 from pyro_vae.parts import Shape
-from pyro_vae.program import labelled
 from pyro_vae.variants.base import Variant
 
 __all__ = ["GivenData", "as_label"]
@@ -63,9 +62,7 @@ class GivenData(Variant):
 
     def initialise(self, x: Tensor, y: Tensor | None = None) -> None:
         # only y has parts that explain it; they know nothing of x
-        assert self.label is not None
-        assert y is not None
-        self.label.initialise_from(y[labelled(y)])
+        self.meet_labels(y)
         self.initialised.fill_(True)
 
     def _example_data(self, n: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -201,12 +202,32 @@ class Inputs(Stored):
 
     def initialise(self, x: Tensor, y: Tensor | None = None) -> None:
         """Let every part that is to be trained choose values that fit the data (N, \\*shape); done once, by ``fit``."""
-        if self.label is not None and y is not None:
-            self.label.initialise_from(y[labelled(y)])
+        self.meet_labels(y)
         for module in self.modules():
             if isinstance(module, Part) and not _frozen(module):
                 module.initialise(x)
         self.initialised.fill_(True)
+
+    def meet_labels(self, y: Tensor | None) -> None:
+        """Check what is known of the labels, (N, \\*shape), and let the label's part choose values that fit the first.
+
+        Raises:
+            DataError: when nothing can be learned from them.
+        """
+        if self.label is None:
+            return
+        known = None if y is None else y[labelled(y)]
+        if known is None or not len(known):
+            if self.labels == "some" and self.programs_see_labels:
+                warnings.warn(
+                    f"y: no label is known, so that nothing trains what {type(self).__name__} predicts labels by",
+                    stacklevel=2,
+                )
+            return
+        self.label.check_known(known)
+        if not self.label.initialised:
+            self.label.initialise_from(known)
+            self.label.initialised.fill_(True)
 
     def _decoded_with(self, batch: torch.Size, y: Any) -> tuple[Tensor, ...]:
         if not self.decodes_label:

@@ -133,8 +133,7 @@ class M1M2(Variant):
             raise ConfigurationError("M1M2 builds on a trained M1: call pyro_vae.fit on it first, then make the M1M2")
         if y is None or not labelled(y).any():
             raise DataError("y: no label is known, so nothing tells M1M2 what y means; give some labels")
-        assert self.label is not None
-        self.label.initialise_from(y[labelled(y)])
+        self.meet_labels(y)
         self.model.middle.initialise(self.encode(x).sample())  # type: ignore[union-attr, operator]
         self.initialised.fill_(True)
 

@@ -22,7 +22,7 @@ def compare(argv: list[str]) -> None:
     from pyro_vae import comparison, plots
 
     options = parsed("compare", argv)
-    dataset = load(options.data, options.root)
+    dataset = load(options.data, options.root, label=options.label_column)
     labels = [_count(word.strip()) for word in options.labels.split(",")]
     systems = [word.strip() for word in options.systems.split(",")] if options.systems else None
     folder = Path(options.folder or f"runs/compare-{Path(options.data).stem}")
