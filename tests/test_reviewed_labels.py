@@ -67,7 +67,9 @@ def test_a_missing_class_that_is_drawn_stays_so_in_a_file(tmp_path):
     assert again.guide.infer == {}
     assert "enumerate=False" in repr(again)
     assert m2(labels.Categorical(3)).guide.infer == {"enumerate": "parallel"}
-    with pytest.raises(pv.ConfigurationError, match="'unlabelled/y': Categorical cannot"):  # the plain ELBO has no gradient for it
+    with pytest.raises(
+        pv.ConfigurationError, match="'unlabelled/y': Categorical cannot"
+    ):  # the plain ELBO has no gradient for it
         pv.fit(m2(labels.Categorical(3, enumerate=False)), (x, torch.where(torch.arange(90) % 3 == 0, y, -1)), epochs=1)
 
 

@@ -16,6 +16,21 @@ STEPS = {
 }
 
 
+def log_likelihood() -> str:
+    """What importance sampling costs in time and memory."""
+    found = read("likelihood_speed")
+    memory = found["peak_memory_mib"]
+    seconds = found["seconds_per_image"]["ours"]
+    rows = [
+        ("a loop over particles in plain Pyro / ours", f"{found['plain_pyro/ours']['median']:.1f}"),
+        ("ours / by hand in PyTorch", f"{found['ours/by_hand']['median']:.2f}"),
+        ("processor time of ours for an image", f"{1000 * seconds:.0f} ms"),
+        (f"peak memory for {found['images']} images", f"{memory['images']:.0f} MiB"),
+        (f"peak memory for {10 * found['images']} images", f"{memory['ten_times_as_many']:.0f} MiB"),
+    ]
+    return table((f"log p(x) by {found['num_samples']:,} importance samples", ""), rows)
+
+
 def speed() -> str:
     rows = [[case, *ratios(result, STEPS)] for case, result in read("speed").items()]
     return table(("a step / the same by hand in PyTorch", *STEPS.values()), rows)

@@ -125,7 +125,8 @@ def _check_real(joint: LogJoint) -> None:
     if joint.discrete:
         names = ", ".join(map(repr, joint.discrete))
         raise ConfigurationError(
-            f"NUTS moves real latents, and {names} is a discrete code with too many values to be summed over; "
+            f"NUTS moves real latents, and {names} is a discrete code of more than one place, which is not summed "
+            f"over here; evaluation.log_likelihood(..., method='exact') sums over small ones, and "
             f"importance weights bring the guide's draws to the posterior: pv.to_arviz(variant, x, resample=True)"
         )
     if not joint.size:

@@ -8,13 +8,14 @@ Training: :func:`losses`.  Data: :func:`samples`, :func:`reconstructions`, :func
 Dimensions: :func:`manifold`, :func:`traversal`.  Codes: :func:`latent`, :func:`histograms`, :func:`kl`.
 Labels: :func:`conditional_samples`, :func:`styles`.  Predictions: :func:`confusion`, :func:`reliability`,
 :func:`properties`.  Systems: :func:`comparison`.  Estimators: :func:`gradient_variance`.
-Results of :mod:`pyro_vae.evaluation`: :func:`active_units`, :func:`mutual_information`, :func:`aggregate_posterior`,
-:func:`pareto_k`, :func:`simulation_based_calibration`, :func:`amortisation_gap`, :func:`posterior_predictive_check`.
+Results of :mod:`pyro_vae.evaluation`: :func:`elbo_terms`, :func:`active_units`, :func:`mutual_information`,
+:func:`aggregate_posterior`, :func:`pareto_k`, :func:`simulation_based_calibration`, :func:`amortisation_gap`,
+:func:`posterior_predictive_check`.
 """
 
 from pyro_vae.plots.checks import posterior_predictive_check
 from pyro_vae.plots.classes import conditional_samples, styles
-from pyro_vae.plots.codes import active_units, aggregate_posterior, mutual_information
+from pyro_vae.plots.codes import active_units, aggregate_posterior, elbo_terms, mutual_information
 from pyro_vae.plots.comparisons import comparison
 from pyro_vae.plots.curves import kl, losses
 from pyro_vae.plots.gradients import gradient_variance
@@ -33,6 +34,7 @@ __all__ = [
     "comparison",
     "conditional_samples",
     "confusion",
+    "elbo_terms",
     "gradient_variance",
     "histograms",
     "images",

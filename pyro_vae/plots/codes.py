@@ -13,9 +13,9 @@ from pyro_vae.plots.scatters import smooth_density
 from pyro_vae.plots.style import ACCENT, FIRST, MUTED, SECOND, UNLABELLED, Figure, styled
 
 if TYPE_CHECKING:
-    from pyro_vae.evaluation import ActiveUnits, AggregatePosterior, MutualInformation
+    from pyro_vae.evaluation import ActiveUnits, AggregatePosterior, ELBOTerms, MutualInformation
 
-__all__ = ["active_units", "aggregate_posterior", "mutual_information"]
+__all__ = ["active_units", "aggregate_posterior", "elbo_terms", "mutual_information"]
 
 _SMOOTHED = 100
 """Of fewer draws no density is drawn."""
@@ -62,8 +62,46 @@ def active_units(found: ActiveUnits) -> Figure:
     return figure
 
 
+def elbo_terms(found: ELBOTerms) -> Figure:
+    """Rate against distortion of each datum: what its code costs, and what is left to say once it is known.
+
+    Along a grey line the ELBO, minus their sum, is the same; below and left of it is better.
+
+    Args:
+        found: what :func:`pyro_vae.evaluation.elbo` gave.
+
+    Example:
+        >>> import torch
+        >>> import pyro_vae as pv
+        >>> from pyro_vae import evaluation, likelihoods, plots, priors
+        >>> vae = pv.VAE(priors.StandardNormal(2), likelihoods.Bernoulli(5))
+        >>> figure = plots.elbo_terms(evaluation.elbo(vae, torch.bernoulli(torch.full((20, 5), 0.5))))
+
+    References:
+        Alemi et al., Fixing a Broken ELBO, 2018 (https://arxiv.org/abs/1711.00464)
+    """
+    rate, distortion = (found.dataset[name].values for name in ("rate", "distortion"))
+    with styled():
+        title = f"ELBO {found.elbo.mean().item():.2f} nats, mean of {len(rate):,} data"
+        figure = Figure(5.6, 4.4, title)
+        axes = figure.subplots()
+        axes.scatter(rate, distortion, s=float(np.clip(4000 / len(rate), 4, 22)), color=FIRST, alpha=0.6, linewidth=0)
+        axes.plot(
+            rate.mean(), distortion.mean(), marker="X", markersize=9, color=SECOND, linestyle="none", label="mean"
+        )
+        for quantile in (0.1, 0.5, 0.9):
+            value = float(np.quantile(rate + distortion, quantile))
+            axes.axline((0, value), slope=-1, color=MUTED, linewidth=0.8, linestyle="--", zorder=0)
+        axes.set(xlabel="rate: KL of the code, nats", ylabel="distortion: −log p(x | z), nats")
+        axes.plot([], [], color=MUTED, linewidth=0.8, linestyle="--", label="ELBO of the 10, 50 and 90 % quantile")
+        figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
 def mutual_information(found: MutualInformation) -> Figure:
     """The rate as one bar, cut into mutual information and marginal KL; the line is what N data can tell at most.
+
+    Where there is no rate the mutual information stands alone.
 
     Args:
         found: what :func:`pyro_vae.evaluation.mutual_information` gave.
@@ -79,8 +117,10 @@ def mutual_information(found: MutualInformation) -> Figure:
         ("mutual information, $I_q(x; z)$", found.mutual_information, FIRST),
         ("marginal KL, KL(q(z) || p(z))", found.marginal_kl, SECOND),
     ]
+    parts = [part for part in parts if not np.isnan(part[1])]
+    title = f"The rate, {found.rate:.2f} nats per datum" if parts[1:] else "What the codes say about the data"
     with styled():
-        figure = Figure(7.0, 1.9, f"The rate, {found.rate:.2f} nats per datum")
+        figure = Figure(7.0, 1.9, title)
         axes = figure.subplots()
         start = 0.0
         for label, value, colour in parts:

@@ -21,6 +21,12 @@ _DATA = 1000
 _WEIGHED, _DRAWS = 200, 500
 """Up to so many data have their k-hat computed, from so many draws each."""
 
+_OPTIMISED = 8
+"""So many data have a guide of their own optimised."""
+
+_BRIEFLY: dict[str, Any] = {"steps": 300, "num_samples": 1000}
+"""How, and by how many draws the gap is measured."""
+
 _REPLICATES = 40
 """Replicated data sets."""
 
@@ -51,6 +57,14 @@ def diagnostic_sections(
             f"Variance of the codes' means {of}",
             lambda: plots.active_units(evaluation.active_units(variant, x, y, seed=seed)),
         )
+        yield draw(
+            "information",
+            "What the codes say",
+            "How many nats the code says about which datum it is of, beside the rate that the ELBO pays for it: the "
+            "difference is what a better prior would save.",
+            f"Mutual information of codes and data {of}",
+            lambda: plots.mutual_information(evaluation.mutual_information(variant, x, y, seed=seed)),
+        )
         if variant.explains_data:
             yield draw(
                 "aggregate",
@@ -76,7 +90,7 @@ def diagnostic_sections(
 
 def _guide_section(variant: Variant, x: Tensor, y: Tensor | None, of: str, weighed: int, seed: int) -> Section:
     """How far the guide is from the exact posterior."""
-    some = slice(weighed)
+    some, few = slice(weighed), slice(min(weighed, _OPTIMISED))
     given: dict[str, Any] = {"x": None if variant.explains_data else x, "y": y} if variant.labels == "all" else {}
     parts: list[tuple[str, str, Callable[[], plots.Figure]]] = [
         (
@@ -94,6 +108,16 @@ def _guide_section(variant: Variant, x: Tensor, y: Tensor | None, of: str, weigh
             f"Ranks of simulated codes {of}",
             lambda: plots.simulation_based_calibration(
                 evaluation.simulation_based_calibration(variant, **given, seed=seed)
+            ),
+        ),
+        (
+            "The gap between log p(x) and the ELBO of a few test data, as what the guide's family costs and what the "
+            "encoder costs on top: for these, parameters of the guide were optimised datum by datum, briefly.",
+            f"Approximation and amortisation gap {of}",
+            lambda: plots.amortisation_gap(
+                evaluation.amortisation_gap(
+                    variant, x[few], None if y is None else y[few], **_BRIEFLY, families={}, seed=seed
+                )
             ),
         ),
     ]

@@ -86,11 +86,11 @@ def test_the_page_is_whole(written):
     page = Page(written)
     wanted = (
         "numbers story ledger training samples reconstructions interpolation latent manifold histograms kl active "
-        "aggregate guide replicated data making"
+        "information aggregate guide replicated data making"
     )
     assert list(page.sections) == wanted.split()
     assert [link for link in page.links if link.startswith("#")] == [f"#{name}" for name in page.sections]
-    assert len(page.images) == 13
+    assert len(page.images) == 15
     for section, image in page.images:
         assert image["alt"], section
         assert int(image["width"]) > 100

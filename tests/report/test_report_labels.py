@@ -13,7 +13,7 @@ DIGITS = data.load("digits")
 DIGITS = dataclasses.replace(DIGITS, train=data.labelled_subset(DIGITS.train, 100), test=DIGITS.test[:80])
 DIABETES = data.load("diabetes")
 HALVES = data.Split(*DIGITS.test.x.flatten(1).split(32, 1))
-CHECKS = ["active", "aggregate", "guide", "replicated"]
+CHECKS = ["active", "information", "aggregate", "guide", "replicated"]
 CODES = ["reconstructions", "interpolation", "latent", "traversal", "histograms", "kl", *CHECKS]
 
 
@@ -45,7 +45,17 @@ VARIANTS = {
             priors.ConditionalNormal(2), likelihoods.ContinuousBernoulli(32), 32, encoder=networks.MLP([16])
         ),
         HALVES,
-        ["predictions", "reconstructions", "latent", "histograms", "kl", "active", "guide", "replicated"],
+        [
+            "predictions",
+            "reconstructions",
+            "latent",
+            "histograms",
+            "kl",
+            "active",
+            "information",
+            "guide",
+            "replicated",
+        ],
     ),
 }
 
