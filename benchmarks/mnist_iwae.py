@@ -109,8 +109,8 @@ def measure(variant: pv.Variant, test: torch.Tensor, folder: Path, arguments: An
             variant, arguments.bidirectional, method=method, num_samples=8, seed=arguments.seed
         )
         result["bidirectional"] = {"images": len(bounds.x), "gap": bounds.gap, "standard_error": bounds.gap_error}
-    if "z" in variant.latents:
-        result["active_units"] = evaluation.active_units(variant, test).count
+    counts = [evaluation.active_units(variant, test, site=site).count for site in variant.latents]
+    result["active_units"] = counts[0] if len(counts) == 1 else counts
     return result
 
 

@@ -12,7 +12,7 @@ import functools
 import sys
 
 from tables.of_labels import classes, labels, mnist_labels, properties
-from tables.of_likelihoods import continued, iwae, mnist, quadrants, sbn, vae_600
+from tables.of_likelihoods import annealed, continued, iwae, mnist, quadrants, sbn, vae_600
 from tables.of_speed import (
     compile_time,
     compiling,
@@ -84,6 +84,7 @@ def of_figures() -> list[str]:
     found += [properties()] if exists("mnist_conditional_properties") else []
     found += [iwae()] if exists("mnist_iwae_1_vae-1_12") else []
     found += [continued()] if exists("mnist_iwae_1_iwae-5_12_then_vae-1_6") else []
+    found += [annealed()] if exists("mnist_iwae_1_vae-1_12") else []
     found += [sbn()] if exists("mnist_sbn_wake_sleep_20") else []
     found += [speed()] if exists("speed") else []
     found += [epochs()] if exists("epochs") else []

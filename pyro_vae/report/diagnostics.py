@@ -24,7 +24,7 @@ _WEIGHED, _DRAWS = 200, 500
 _OPTIMISED = 8
 """So many data have a guide of their own optimised."""
 
-_BRIEFLY: dict[str, Any] = {"steps": 300, "num_samples": 1000}
+_BRIEFLY: dict[str, Any] = {"steps": 100, "num_samples": 1000}
 """How, and by how many draws the gap is measured."""
 
 _REPLICATES = 40
