@@ -27,6 +27,7 @@ __all__ = [
     "SiteTerm",
     "alike",
     "batch_terms",
+    "data_at_once",
     "elbo",
     "kl_per_dimension",
     "repeated",
@@ -193,7 +194,7 @@ def site_terms(
     check_positive("num_samples", num_samples)
     check_positive("batch_size", batch_size)
     x, y = variant.batch(x, y)
-    batch_size = _batch_size(variant, y, num_samples, batch_size)
+    batch_size = data_at_once(variant, y, num_samples, batch_size)
     found = []
     with torch.no_grad(), evaluating(variant):
         for prefix, rows in alike(variant, y, len(x)):
@@ -211,7 +212,7 @@ def site_terms(
     return found
 
 
-def _batch_size(variant: Variant, y: Tensor | None, num_samples: int, batch_size: int) -> int:
+def data_at_once(variant: Variant, y: Tensor | None, num_samples: int, batch_size: int) -> int:
     """How many data go through the networks together: fewer where each has several draws, or values summed over."""
     return max(1, batch_size // (num_samples * variant.values_at_once(y)))
 
@@ -279,7 +280,7 @@ def kl_per_dimension(
         raise ConfigurationError(f"site {name!r} is no latent of {type(variant).__name__}; those are {variant.latents}")
     check_positive("batch_size", batch_size)
     x, y = variant.batch(x, y)
-    batch_size = _batch_size(variant, y, 1, batch_size)
+    batch_size = data_at_once(variant, y, 1, batch_size)
     total: Any = 0.0
     with torch.no_grad(), evaluating(variant):
         for _, rows in alike(variant, y, len(x)):

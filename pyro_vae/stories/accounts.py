@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyro_vae.evaluation import SiteTerm, site_terms
 from pyro_vae.evaluation.elbo import alike as alike_data
+from pyro_vae.evaluation.elbo import data_at_once
 from pyro_vae.program import GROUPS, labelled, without_group
 from pyro_vae.stories.ledger import Group, Ledger, Row
 from pyro_vae.stories.structure import Site, Structure
@@ -20,7 +21,7 @@ from pyro_vae.stories.tracing import trace_structure, untouched
 
 __all__ = ["make_ledger"]
 
-_BATCH = 1000  # data evaluated at once, by the account and by the loss, so that both see the same draws
+_BATCH = 1000  # draws evaluated at once, by the account and by the loss, so that both see the same draws
 
 
 def make_ledger(variant: Any, structure: Structure, x: Any, y: Any, num_samples: int, seed: int) -> Ledger:
@@ -133,7 +134,8 @@ def _minus_loss(variant: Any, x: Tensor, y: Tensor | None, seed: int) -> float |
     """Minus the training loss per datum, from the objective itself and the same random stream."""
     objective = copy.copy(variant.objective)  # some keep what they last computed
     # batches of one kind each, as the account has them; losses are sums over data, so that nothing changes
-    batches = [rows for _, of_kind in alike_data(variant, y, len(x)) for rows in of_kind.split(_BATCH)]
+    size = data_at_once(variant, y, 1, _BATCH)
+    batches = [rows for _, of_kind in alike_data(variant, y, len(x)) for rows in of_kind.split(size)]
     try:
         with untouched(variant), torch.no_grad():
             torch.manual_seed(seed)
