@@ -4,6 +4,8 @@ import copy
 import math
 import pickle
 
+import arviz as az
+import matplotlib.pyplot as plt
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -263,3 +265,69 @@ def test_a_given_log_likelihood_is_a_number_for_each_datum():
     vae = pv.VAE(priors.StandardNormal(2), likelihoods.Normal(3))
     with pytest.raises(pv.DataError, match="log_likelihood: 1 of 2 values are NaN"):
         evaluation.amortisation_gap(vae, torch.zeros(2, 3), log_likelihood=torch.tensor([0.0, math.nan]))
+
+
+# -- memory, and what containers say of themselves
+
+
+class _Largest:
+    """A forward hook that remembers how many inputs a network was given at once."""
+
+    def __init__(self):
+        self.rows = 0
+
+    def __call__(self, module, inputs, output):
+        self.rows = max(self.rows, *(each.shape[:-1].numel() for each in inputs))
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_classes_that_are_summed_over_count_as_draws_in_memory(missing):
+    m2 = family.with_labels(pv.M2, likelihood=likelihoods.Normal(4))
+    x, y = torch.randn(50, 4), torch.full((50,), -1) if missing else torch.arange(50) % family.CLASSES
+    for evaluate in (
+        lambda: evaluation.log_likelihood(m2, x, y, num_samples=40, chunk=60, progress=False),
+        lambda: evaluation.elbo(m2, x, y, num_samples=20, batch_size=60),
+    ):
+        largest = _Largest()
+        hook = m2.likelihood.network.register_forward_hook(largest)
+        evaluate()
+        hook.remove()
+        assert 30 < largest.rows <= 60, "and the room is used"
+
+
+def test_chains_keep_their_names_and_say_how_they_were_run():
+    vae = family.vae(likelihood=likelihoods.Normal(4))
+    chains = evaluation.posterior_mcmc(
+        vae,
+        torch.zeros(2, 4),
+        num_samples=4,
+        warmup_steps=3,
+        num_chains=2,
+        seed=5,
+        progress=False,
+        coords={"datum": ["a", "b"], "latent": ["left", "right"][: family.D]},
+    )
+    found = pv.to_arviz(vae, torch.zeros(2, 4), posterior=chains, prior_samples=2, chunk=77)
+    for group in ("posterior", "sample_stats", "observed_data", "log_likelihood"):
+        assert found[group]["datum"].values.tolist() == ["a", "b"], group
+    assert found["posterior"]["latent"].values.tolist() == ["left", "right"]
+    told = {name: found.attrs[name] for name in ("seed", "chunk", "mcmc_seed", "mcmc_warmup_steps", "mcmc_num_chains")}
+    assert told == {"seed": 0, "chunk": 77, "mcmc_seed": 5, "mcmc_warmup_steps": 3, "mcmc_num_chains": 2}
+    renamed = pv.to_arviz(vae, torch.zeros(2, 4), posterior=chains, prior_samples=2, coords={"datum": [7, 8]})
+    assert renamed["posterior"]["datum"].values.tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("name", ["m2", "hierarchical", "conv", "discrete_enumerated_classes"])
+def test_arvizs_functions_take_every_kind_of_variant(name):
+    torch.manual_seed(0)
+    variant = family.VARIANTS[name]()
+    x, y = family.arguments_for(variant, 6)
+    found = pv.to_arviz(variant, x, y, num_samples=40, prior_samples=3)
+    latents = [str(each) for each in found["posterior"].data_vars]
+    assert len(az.summary(found, var_names=latents)) >= 6
+    of_codes, of_data = {"var_names": latents[:1]}, {"var_names": ["x"]}
+    for plot, chosen in {"plot_trace": of_codes, "plot_ppc": of_data, "plot_ppc_dist": of_data}.items():
+        if hasattr(az, plot):  # ArviZ 1 has one of the last two
+            getattr(az, plot)(found, **chosen)
+            plt.close("all")
+    assert np.isfinite(found["log_likelihood"]["x"].values).all()
