@@ -119,6 +119,15 @@ def test_estimators_of_an_enumerated_code_are_exact(name):
 
 
 @BY_NAME
+def test_draws_from_the_prior_estimate_the_sum_over_codes(name):
+    variant, x = VARIANTS[name](enumerate=True), data()
+    log_p, _ = tables(variant, x)
+    found = evaluation.log_likelihood(variant, x, method="prior", num_samples=40_000, progress=False)
+    z = (torch.as_tensor(found) - log_p.logsumexp(0).detach()) / found.standard_error
+    assert z.abs().max() < 4.5
+
+
+@BY_NAME
 def test_few_data_at_a_time_give_what_all_at_once_do(name):
     variant, x = VARIANTS[name](enumerate=True), data(7)
     values = {"bits": 8, "fixed_bits": 4, "classes": 9, "one_class": 4, "two_layers": 32}

@@ -6,7 +6,7 @@ import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
 import pyro_vae as pv
-from pyro_vae import evaluation, likelihoods, networks, posteriors, priors
+from pyro_vae import evaluation, likelihoods, networks, objectives, posteriors, priors
 from pyro_vae.evaluation.local import local_families, proposing
 from pyro_vae.evaluation.of_each_datum import LocalFamily, LocalOffset
 from pyro_vae.randomness import seeded
@@ -263,3 +263,9 @@ def test_a_single_datum_has_no_error_over_data():
     vae = pv.VAE(priors.StandardNormal(1), likelihoods.Normal(2), encoder=networks.MLP([4]))
     table = evaluation.amortisation_gap(vae, torch.zeros(1, 2), families={}, steps=50, num_samples=50).table
     assert table.loc["gap: total"].notna().tolist() == [True, False]
+
+
+def test_a_guide_whose_draws_let_no_gradient_through_is_refused_in_words_of_its_own():
+    variant = family.vae(priors.Bernoulli(3), posteriors.Bernoulli(), objective=objectives.VIMCO(5))
+    with pytest.raises(pv.ConfigurationError, match=r"optimised for each datum.*'z' let none through.*enumerate=True"):
+        evaluation.amortisation_gap(variant, family.data_for(variant, 3), families={}, steps=3)
