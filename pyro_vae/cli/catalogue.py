@@ -156,14 +156,14 @@ def kind_of(annotation: str) -> str | None:
     Example:
         >>> kind_of("Network | None"), kind_of("float | Schedule"), kind_of("PyroELBO | None"), kind_of("int")
         ('networks', 'schedules', 'objectives', None)
-        >>> kind_of("Label | Likelihood"), kind_of("int | Categorical"), kind_of("VAE")
-        ('labels', 'labels', 'variants')
+        >>> kind_of("Label | Likelihood"), kind_of("int | Categorical"), kind_of("VAE"), kind_of("ConditionalNormal")
+        ('labels', 'labels', 'variants', 'conditional_priors')
     """
     for kind, (_, base) in KINDS.items():
         if re.search(rf"\b{base}\b", annotation):
             return kind
     named = set(re.findall(r"\w+", annotation))
-    for kind in ("labels", "variants"):  # of which one in particular may be asked for
+    for kind in ("labels", "variants", "conditional_priors"):  # of which one in particular may be asked for
         if named & set(exported(KINDS[kind][0])):
             return kind
     return "objectives" if "ELBO" in annotation else None

@@ -15,7 +15,7 @@ from pyro_vae.errors import ConfigurationError, DataError, check_choice
 from pyro_vae.randomness import seeded
 from pyro_vae.variants import Variant
 
-__all__ = ["TRANSFORMS", "evaluated", "load", "with_labels"]
+__all__ = ["TRANSFORMS", "evaluated", "load", "with_labels", "with_quadrants"]
 
 TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {"binarize": data.binarize, "threshold": data.threshold}
 
@@ -37,6 +37,20 @@ def load(name: str, root: str | None = None, transform: str | None = None, label
     except (ValueError, TypeError) as error:
         raise ConfigurationError(str(error)) from error
     return dataset if transform is None else dataclasses.replace(dataset, kind="binary")
+
+
+def with_quadrants(dataset: Dataset, observed: int | None) -> Dataset:
+    """Images as pairs: x is one, two or three of their quadrants, y the others; as they are without a number.
+
+    Raises:
+        ConfigurationError: for another number, or data that are no images.
+    """
+    if observed is None:
+        return dataset
+    try:
+        return data.Quadrants(dataset.shape, observed).of(dataset)
+    except ValueError as error:
+        raise ConfigurationError(f"--quadrants {observed}: {error}") from None
 
 
 def with_labels(dataset: Dataset, cls: type[Variant], n: int | None, seed: int) -> Dataset:

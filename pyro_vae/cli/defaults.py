@@ -37,8 +37,13 @@ def runs_wanted(cls: type[Variant]) -> list[str]:
     return [name for name, annotation in required(cls).items() if kind_of(annotation) == "variants"]
 
 
-def check_possible(cls: type[Variant], dataset: Dataset) -> None:
+def check_possible(cls: type[Variant], dataset: Dataset, *, quadrants: bool = False) -> None:
     """Check that a variant can be made for a data set from words alone.
+
+    Args:
+        cls: the variant's class.
+        dataset: that it is made for.
+        quadrants: whether y of the data set is the rest of an image.
 
     Raises:
         ConfigurationError: when it needs labels that the data do not have, or parts that no option can give.
@@ -50,12 +55,25 @@ def check_possible(cls: type[Variant], dataset: Dataset) -> None:
                 f"{cls.__name__} cannot be made on the command line: its data and its {name} ({annotation}) have no "
                 f"options; make it in Python, as in help(pyro_vae.{cls.__name__})"
             )
+    outputs = [name for name, annotation in required(cls).items() if "Likelihood" in annotation]
+    if quadrants and (cls.explains_data or not outputs):
+        raise ConfigurationError(f"--quadrants: {cls.__name__} predicts no image; that is for StructuredOutputVAE")
+    if not (quadrants or cls.explains_data) and "Label" not in "".join(required(cls).values()):
+        raise ConfigurationError(
+            f"{cls.__name__} predicts data from data: give --quadrants 1, 2 or 3, so many quadrants of an image to "
+            f"predict the others from; for other data make it in Python, as in help(pyro_vae.{cls.__name__})"
+        )
     if cls.labels != "none" and dataset.train.y is None:
         raise ConfigurationError(f"{cls.__name__} has labels in its story, and data set {dataset.name!r} has none")
 
 
-def part_defaults(cls: type[Variant], dataset: Dataset) -> dict[str, Any]:
+def part_defaults(cls: type[Variant], dataset: Dataset, *, quadrants: bool = False) -> dict[str, Any]:
     """Values for the arguments that a constructor requires.
+
+    Args:
+        cls: the variant's class.
+        dataset: that it is made for.
+        quadrants: whether y of the data set is the rest of an image.
 
     Raises:
         ConfigurationError: for a variant of classes and data whose labels are real.
@@ -65,19 +83,25 @@ def part_defaults(cls: type[Variant], dataset: Dataset) -> dict[str, Any]:
         wanted = kind_of(annotation)
         if wanted == "priors" and "Sequence" in annotation:
             found[name] = _LAYERS
+        elif wanted == "conditional_priors":
+            found[name] = {"class_path": "pyro_vae.priors.ConditionalNormal", "init_args": {"size": SIZE}}
         elif wanted == "priors":
             found[name] = {"class_path": "pyro_vae.priors.StandardNormal", "init_args": {"size": SIZE}}
         elif wanted == "likelihoods" and dataset.kind in LIKELIHOODS:
             found[name] = {"class_path": f"pyro_vae.likelihoods.{LIKELIHOODS[dataset.kind]}"}
         elif wanted == "labels":
-            found[name] = _label(cls, annotation, dataset)
+            found[name] = _label(cls, annotation, dataset, quadrants)
         elif name == "size":
             found[name] = SIZE
     return found
 
 
-def _label(cls: type[Variant], annotation: str, dataset: Dataset) -> Any:
-    """Classes or properties, as the data set has them."""
+def _label(cls: type[Variant], annotation: str, dataset: Dataset, quadrants: bool) -> Any:
+    """Classes or properties, as the data set has them; of data that are to be predicted, their likelihood."""
+    if quadrants and "Likelihood" in annotation:
+        assert dataset.train.y is not None
+        shape = list(dataset.train.y.shape[1:])
+        return {"class_path": f"pyro_vae.likelihoods.{LIKELIHOODS[dataset.kind]}", "init_args": {"shape": shape}}
     if dataset.num_classes is not None:
         path, arguments = "pyro_vae.labels.Categorical", {"classes": dataset.num_classes}
         return dataset.num_classes if "int" in annotation else {"class_path": path, "init_args": arguments}

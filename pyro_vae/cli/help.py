@@ -47,6 +47,7 @@ _OWN = [
     ("--root FOLDER", "where its files are"),
     ("--label-column NAME", "of a .csv file: the column of the labels, if it is not called y"),
     ("--transform NAME", "binarize (drawn anew for each batch) or threshold"),
+    ("--quadrants N", "of StructuredOutputVAE: 1, 2 or 3 quadrants of an image are given, the others predicted"),
     ("--labels N", "keep N labels of the training data, as many of each class; all if not given"),
     ("--folder FOLDER", "where to write checkpoints, history.csv and run.yaml; runs/VARIANT-DATA if not given"),
     ("--processes N", "of fit: train in so many processes together, on as many GPUs where there are some (1)"),

@@ -13,7 +13,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from pyro_vae.cli.catalogue import entries, kind_of, suggest
-from pyro_vae.cli.datasets import TRANSFORMS, load, with_labels
+from pyro_vae.cli.datasets import TRANSFORMS, load, with_labels, with_quadrants
 from pyro_vae.cli.defaults import check_possible, part_defaults, required, runs_wanted
 from pyro_vae.cli.explain import explain
 from pyro_vae.cli.plain import minimal, numbers, option, plain, read_yaml, underscored
@@ -28,7 +28,7 @@ from pyro_vae.variants import Variant
 __all__ = ["Request", "parse", "variant_class"]
 
 # options that are no argument of one constructor
-_OWN = ("data", "root", "label_column", "transform", "labels", "folder", "resume")
+_OWN = ("data", "root", "label_column", "quadrants", "transform", "labels", "folder", "resume")
 
 
 @dataclass
@@ -135,12 +135,20 @@ def parse(command: str, argv: list[str], defaults: dict[str, Any] | None = None)
         return next((value for value in places if value is not None), None)
 
     dataset = load(chosen("data", "digits"), chosen("root"), chosen("transform"), chosen("label_column"))
-    check_possible(cls, dataset)
+    quadrants = chosen("quadrants")
+    dataset = with_quadrants(dataset, None if quadrants is None else _number("quadrants", quadrants))
+    check_possible(cls, dataset, quadrants=quadrants is not None)
     parser, linked = _parser(command, cls, dataset)
     for each in linked:
         if option(rest, each) is not None:
             raise ConfigurationError(f"--{each} is not for you to give: the data set says what shape its data have")
-    filled = {"data": "digits", "epochs": 30, **part_defaults(cls, dataset), **given, "variant": name}
+    filled = {
+        "data": "digits",
+        "epochs": 30,
+        **part_defaults(cls, dataset, quadrants=quadrants is not None),
+        **given,
+        "variant": name,
+    }
     if option(rest, "objective") is None and any(word.startswith("--objective.") for word in rest):
         # options of the default objective
         filled.setdefault("objective", {"class_path": "pyro_vae.objectives.ELBO"})
@@ -267,7 +275,8 @@ def _parser(command: str, cls: type[Variant], dataset: Dataset) -> tuple[Argumen
     runs = runs_wanted(cls)
     for name in ("root", "label_column", "transform", "folder", *runs):
         parser.add_argument(f"--{name}", type=str | None, default=None)
-    parser.add_argument("--labels", type=int | None, default=None)
+    for name in ("labels", "quadrants"):
+        parser.add_argument(f"--{name}", type=int | None, default=None)
     parser.add_argument("--resume", action="store_true")
     parser.add_class_arguments(cls, fail_untyped=False, skip=set(runs))
     flags = [name for name, parameter in _fit_parameters().items() if parameter.annotation in (bool, "bool")]
@@ -276,9 +285,12 @@ def _parser(command: str, cls: type[Variant], dataset: Dataset) -> tuple[Argumen
     for flag in flags:
         parser.add_argument(f"--{flag}", action="store_true")
     shape, linked = list(dataset.shape), []
+    explained = shape
+    if not cls.explains_data and dataset.train.y is not None:
+        explained = list(dataset.train.y.shape[1:])
     for name, parameter in inspect.signature(cls.__init__).parameters.items():
         if kind_of(str(parameter.annotation)) == "likelihoods":
-            parser.link_arguments("data", f"{name}.init_args.shape", compute_fn=lambda _: shape)
+            parser.link_arguments("data", f"{name}.init_args.shape", compute_fn=lambda _: explained)
             linked.append(f"{name}.shape")
         elif name == "shape":
             parser.link_arguments("data", name, compute_fn=lambda _: shape)
@@ -294,6 +306,12 @@ def _fit_parameters() -> dict[str, inspect.Parameter]:
         for name, parameter in inspect.signature(fit).parameters.items()
         if name not in own and not any(word in str(parameter.annotation) for word in ("Callable", "Any"))
     }
+
+
+def _number(name: str, word: Any) -> int:
+    if not str(word).isdigit():
+        raise ConfigurationError(f"--{name}: wanted a whole number, got {word!r}")
+    return int(word)
 
 
 def _known_options(cls: type[Variant]) -> list[str]:

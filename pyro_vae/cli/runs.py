@@ -47,7 +47,7 @@ class OpenRun:
         transform = self.options.get("transform")
         label = self.options.get("label_column") if name == self.options.get("data") else None
         dataset = datasets.load(name, root or self.options.get("root"), transform, label)
-        return datasets.evaluated(dataset, transform)
+        return datasets.with_quadrants(datasets.evaluated(dataset, transform), self.options.get("quadrants"))
 
 
 def open_run(name: str, weights: str | None = None) -> OpenRun:

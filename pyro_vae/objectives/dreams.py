@@ -86,7 +86,7 @@ def _rows(seen: Tensor, argument: Any) -> slice | None:
         return None
     if argument.untyped_storage().data_ptr() != seen.untyped_storage().data_ptr():
         return None
-    start, rest = divmod(seen.storage_offset() - argument.storage_offset(), argument.stride(0))
+    start, rest = divmod(int(seen.storage_offset()) - int(argument.storage_offset()), argument.stride(0))
     within = rest == 0 and start >= 0 and start + len(seen) <= len(argument)
     return slice(start, start + len(seen)) if within else None
 

@@ -202,7 +202,7 @@ def _errors(errors: Tensor) -> dict[str, Score]:
     """The mean absolute error of each property, from errors (N, P); of very many, such as pixels, their mean."""
     size = errors.shape[1]
     if size > _PROPERTIES:
-        label = f"mean absolute error, over {size} properties"
+        label = f"mean absolute error, over {size} values"
         return {"mean_absolute_error": Score("mean_absolute_error", label, *_mean(errors.mean(1)), len(errors))}
     found = {}
     for p, of_property in enumerate(errors.unbind(1)):

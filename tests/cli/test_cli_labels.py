@@ -9,7 +9,7 @@ import torch
 import yaml
 
 import pyro_vae as pv
-from pyro_vae import data
+from pyro_vae import data, likelihoods
 from pyro_vae.cli import main
 from pyro_vae.cli.options import parse
 
@@ -75,7 +75,11 @@ def test_labels_are_a_seeded_subset_of_the_training_data():
         ("fit M1 --data diabetes", "M1 takes classes"),
         ("fit M1M2", "give the folder of its run, --m1 RUN"),
         ("fit M1M2 --m1 nowhere", "there is no run 'nowhere'"),
-        ("fit StructuredOutputVAE", "cannot be made on the command line"),
+        ("fit StructuredOutputVAE", "predicts data from data: give --quadrants 1, 2 or 3"),
+        ("fit StructuredOutputVAE --quadrants 5", "--quadrants 5: observed is a number of quadrants, 1, 2 or 3"),
+        ("fit StructuredOutputVAE --quadrants half", "--quadrants: wanted a whole number, got 'half'"),
+        ("fit StructuredOutputVAE --quadrants 1 --data wine", "quadrants are those of images"),
+        ("fit VAE --quadrants 2", "VAE predicts no image; that is for StructuredOutputVAE"),
         ("fit Discriminative --shape=3", "--shape is not for you to give"),
         ("fit VAE --objective=JitTrace_ELBO", "use --objective=Trace_ELBO"),
         ("list prior", "did you mean 'priors'?"),
@@ -194,3 +198,18 @@ def test_resuming_keeps_the_options_of_the_run(here, capsys):
     assert pv.load("runs/vae-digits/last.pt").latent_size == 3
     # nothing there yet: a run that may be interrupted begins with the same words
     assert main(["fit", "VAE", "--folder=b", "--resume", *small]) == 0
+
+
+@pytest.mark.parametrize("variant", ["StructuredOutputVAE", "Discriminative"])
+def test_the_rest_of_an_image_is_predicted_from_its_quadrants(here, capsys, variant):
+    words = ["fit", variant, "--quadrants", "3", "--epochs", "2", "--folder", "run"]
+    assert main(words) == 0
+    trained = pv.load("run/last.pt")
+    assert trained.shape == (48,)
+    assert trained.label.shape == (16,)
+    assert isinstance(trained.label.likelihood, likelihoods.ContinuousBernoulli)
+    assert main(["fit", "--folder", "run", "--resume", "--epochs", "3"]) == 0, "run.yaml remembers the quadrants"
+    capsys.readouterr()
+    assert main(["evaluate", "run"]) == 0
+    assert "log p(y | x)" in capsys.readouterr().out
+    assert main(["report", "run", "--max-data", "5"]) == 0
