@@ -317,6 +317,7 @@ def test_chains_keep_their_names_and_say_how_they_were_run():
     assert renamed["posterior"]["datum"].values.tolist() == [7, 8]
 
 
+@pytest.mark.filterwarnings("ignore")  # ArviZ's own, of matplotlib's newer names
 @pytest.mark.parametrize("name", ["m2", "hierarchical", "conv", "discrete_enumerated_classes"])
 def test_arvizs_functions_take_every_kind_of_variant(name):
     torch.manual_seed(0)
