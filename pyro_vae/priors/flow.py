@@ -18,8 +18,9 @@ class Flow(Prior):
 
     Args:
         size: number of latent dimensions; at least 2 for the coupling flows ``realnvp`` and ``nice``.
-        flow: ``maf`` (fast density, sampling as slow as z has dimensions), ``realnvp``, ``nice``, or
-            ``nsf`` (neural splines, autoregressive, on [-5, 5] in each dimension).
+        flow: ``maf`` (fast density, sampling as slow as z has dimensions), ``realnvp`` (affine couplings; ``nice`` is
+            the same in zuko, though the couplings of that paper only added), or ``nsf`` (neural splines,
+            autoregressive, on [-5, 5] in each dimension).
         transforms: number of transformations.
         hidden: widths of the hidden layers of each.
 
