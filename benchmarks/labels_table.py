@@ -37,13 +37,15 @@ def main() -> None:
         print(f"{number} of {of}: {where}: {cell.test:.4f} in {cell.seconds:.0f} s", flush=True)
 
     for name in arguments.datasets:
+        dataset = data.load(name)
+        recipe = dataclasses.replace(recipe_for(dataset), precision=arguments.precision)
         for labels in arguments.labels:
             found = compare(
-                data.load(name),
+                dataset,
                 labels=[None if labels == "all" else int(labels)],
                 systems=arguments.systems,
                 seeds=arguments.seeds,
-                recipe=dataclasses.replace(recipe_for(data.load(name)), precision=arguments.precision),
+                recipe=recipe,
                 folder=RESULTS.parent / "runs",
                 report=told,
             )

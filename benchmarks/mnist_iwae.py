@@ -95,16 +95,15 @@ def measure(variant: pv.Variant, test: torch.Tensor, folder: Path, arguments: An
         "images": len(some),
         "negative_elbo": -bound.mean().item(),
     }
+    method = evaluation.AIS(steps=1000, start="guide")
     if arguments.ais:
-        few = test[: arguments.ais]
-        ais = evaluation.log_likelihood(variant, few, method=evaluation.AIS(steps=1000, start="guide"), num_samples=8)
+        ais = evaluation.log_likelihood(variant, test[: arguments.ais], method=method, num_samples=8)
         result["ais"] = {
             "images": arguments.ais,
             "negative_log_likelihood": -ais.mean().item(),
             "importance_on_the_same": nll[: arguments.ais].mean().item(),
         }
     if arguments.bidirectional:
-        method = evaluation.AIS(steps=1000, start="guide")
         bounds = evaluation.bidirectional(
             variant, arguments.bidirectional, method=method, num_samples=8, seed=arguments.seed
         )

@@ -99,6 +99,10 @@ def part_defaults(cls: type[Variant], dataset: Dataset, *, quadrants: bool = Fal
 def _label(cls: type[Variant], annotation: str, dataset: Dataset, quadrants: bool) -> Any:
     """Classes or properties, as the data set has them; of data that are to be predicted, their likelihood."""
     if quadrants and "Likelihood" in annotation:
+        if dataset.kind not in LIKELIHOODS:
+            raise ConfigurationError(
+                f"--quadrants: no likelihood is known for {dataset.kind}, which {dataset.name!r} holds"
+            )
         assert dataset.train.y is not None
         shape = list(dataset.train.y.shape[1:])
         return {"class_path": f"pyro_vae.likelihoods.{LIKELIHOODS[dataset.kind]}", "init_args": {"shape": shape}}

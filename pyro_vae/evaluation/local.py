@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from pyro_vae.errors import ConfigurationError, NonFiniteLossError
 from pyro_vae.evaluation.elbo import PLATES, batch_terms, repeated
 from pyro_vae.evaluation.of_each_datum import Local, LocalFamily, LocalOffset
-from pyro_vae.objectives.enumeration import enumerated_trace, is_enumerated
+from pyro_vae.objectives.elbo import passes_gradients
+from pyro_vae.objectives.enumeration import enumerated_trace
 from pyro_vae.parts import Conditional
 from pyro_vae.program import sample_sites
 from pyro_vae.variants.base import Variant
@@ -98,7 +99,7 @@ def local_families(variant: Variant, x: Tensor, y: Tensor | None) -> dict[Condit
     if not outputs:
         raise ConfigurationError(f"{type(variant).__name__}: its guide computes no distribution from data by a network")
     for site in sample_sites(trace):
-        if not (site["is_observed"] or is_enumerated(site) or site["fn"].has_rsample):
+        if not (site["is_observed"] or passes_gradients(site)):
             raise ConfigurationError(
                 f"the guide is optimised for each datum by gradients that pass through its draws, and those of "
                 f"{site['name']!r} let none through; for small codes sum over them (enumerate=True), or give the "

@@ -63,11 +63,16 @@ class Label(Owned):
         """
         self.take()
         self.drawn = drawn
-        if not drawn and any(parameter.requires_grad for parameter in self.own_parameters()):
+        if not drawn and self.learns:
             warnings.warn(
                 f"{self!r}: this variant's story has no p(y), so nothing trains its frequencies; they stay as given",
                 stacklevel=4,
             )
+
+    @property
+    def learns(self) -> bool:
+        """Whether p(y) has something to be trained."""
+        return any(parameter.requires_grad for parameter in self.own_parameters())
 
     def own_parameters(self) -> Iterator[nn.Parameter]:
         """What p(y) learns."""

@@ -18,7 +18,7 @@ from pyro_vae.objectives.kl import check_proposed, kl_exact, kl_holds, kl_per_di
 from pyro_vae.parts import Shape
 from pyro_vae.program import LABEL, sample_sites, without_group
 
-__all__ = ["ELBO", "check_reparametrised", "family_name"]
+__all__ = ["ELBO", "check_reparametrised", "family_name", "passes_gradients"]
 
 
 class ELBO(Configured, TraceEnum_ELBO):
@@ -207,17 +207,21 @@ def family_name(distribution: Any) -> str:
     return type(getattr(distribution, "base_dist", distribution)).__name__
 
 
+def passes_gradients(site: Any) -> bool:
+    """Whether a site of the guide is enumerated, or drawn so that gradients pass."""
+    return is_enumerated(site) or site["fn"].has_rsample
+
+
 def check_reparametrised(site: Any) -> None:
     """Check that a site of the guide is enumerated, or drawn so that gradients pass.
 
     Raises:
         ConfigurationError: when it is neither.
     """
-    q = site["fn"]
-    if not (is_enumerated(site) or q.has_rsample):
+    if not passes_gradients(site):
         raise ConfigurationError(
-            f"site {site['name']!r}: {family_name(q)} cannot be reparametrised, so this objective has no gradient for "
-            f"its guide. Give the variant an objective that needs none: objectives.VIMCO(5), "
+            f"site {site['name']!r}: {family_name(site['fn'])} cannot be reparametrised, so this objective has no "
+            f"gradient for its guide. Give the variant an objective that needs none: objectives.VIMCO(5), "
             f"objectives.ScoreFunction(), objectives.ReweightedWakeSleep(5) or Pyro's TraceGraph_ELBO(). "
             f"Or give the posterior one: posteriors.Bernoulli(gradient='straight_through'), or for small codes "
             f"enumerate=True, in a guide of your own pyro.sample(..., infer={{'enumerate': 'parallel'}})"

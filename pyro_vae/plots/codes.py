@@ -80,7 +80,8 @@ def elbo_terms(found: ELBOTerms) -> Figure:
     References:
         Alemi et al., Fixing a Broken ELBO, 2018 (https://arxiv.org/abs/1711.00464)
     """
-    rate, distortion = (found.dataset[name].values for name in ("rate", "distortion"))
+    terms = found.dataset
+    rate, distortion = terms["rate"].values, terms["distortion"].values
     with styled():
         title = f"ELBO {found.elbo.mean().item():.2f} nats, mean of {len(rate):,} data"
         figure = Figure(5.6, 4.4, title)

@@ -44,9 +44,8 @@ def gradient_variance(table: GradientVariance) -> Figure:
     with styled():
         title = f"Gradients of {table.size:,} data at fixed weights, {table.num_draws} evaluations each"
         height = 1.5 + 0.24 * len(estimators) + len(groups) * max(0.4, 0.14 * len(estimators))
-        wide = frame["bias"].notna().any()
-        figure = Figure(11.0 if wide else 8.2, height, title)
         shown = [name for name in _QUANTITIES if frame[name].notna().any()]
+        figure = Figure(11.0 if "bias" in shown else 8.2, height, title)
         panels = figure.subplots(1, len(shown), sharey=True)
         for axes, column in zip(panels, shown, strict=True):
             told = _QUANTITIES[column]

@@ -147,12 +147,10 @@ class Run:
             self.precision = torch.autocast(
                 variant.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
             )
-            if not self.saved:
-                sample = self.data.sample()
-                if variant.initialised:
-                    variant.meet_labels(sample[1])
-                else:
-                    variant.initialise(*sample)
+            if not (self.saved or variant.initialised):
+                variant.initialise(*self.data.sample())
+            elif not self.saved and variant.label is not None:
+                variant.meet_labels(self.data.sample()[1])
             self.processes.broadcast(variant.state_dict())
             self._attach()
             start = self._restore() if self.saved else 0

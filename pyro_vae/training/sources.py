@@ -273,4 +273,4 @@ def source_of(what: str, data: Split | Streamed, variant: Variant, transform: Tr
 
 def _learns_frequencies(variant: Variant) -> bool:
     label = variant.label
-    return label is not None and label.drawn and any(True for _ in label.own_parameters())
+    return label is not None and label.drawn and label.learns
