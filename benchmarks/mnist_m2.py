@@ -9,17 +9,21 @@ of each class), 10,000 for validation, 10,000 for the test.  Pixels are binarise
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from common import RESULTS, parser, record
+from torch import Tensor
 
 import pyro_vae as pv
-from pyro_vae import data, evaluation, labels, likelihoods, networks, priors
+from pyro_vae import data, evaluation, labels, likelihoods, networks, objectives, priors
+
+Transform = Callable[[Tensor], Tensor] | None
 
 SHAPE = (1, 28, 28)
 MOVES = data.RandomAffine(degrees=10, translate=0.05, scale=0.08, shear=8)
@@ -45,45 +49,118 @@ def m2(**given: Any) -> pv.Variant:
     return pv.M2(10, **parts)
 
 
-SETUPS: dict[str, tuple[str, Callable[[], pv.Variant]]] = {
-    "labels_alone": (
+def small_weights(variant: pv.Variant) -> pv.Variant:
+    """Weights from N(0, 0.001²) and biases of zero, as in Pyro's example."""
+    for module in variant.modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.normal_(module.weight, 0.0, 0.001)
+            torch.nn.init.zeros_(module.bias)
+    return variant
+
+
+def random_start() -> pv.Variant:
+    variant = m2()
+    variant.guide.posterior.network.scale_output(10.0)  # type: ignore[union-attr, operator]
+    return variant
+
+
+def stacked(train: data.Split, transform: Transform, arguments: Any) -> pv.Variant:
+    """M2 on the codes of a VAE of all images, which is trained first."""
+    m1 = pv.VAE(
+        priors.StandardNormal(50),
+        likelihoods.Bernoulli(SHAPE),
+        encoder=networks.MLP([500]),
+        decoder=networks.MLP([500]),
+    )
+    options: dict[str, Any] = {"batch_size": 200, "lr": 3e-3, "precision": arguments.precision, "progress": False}
+    pv.fit(m1, train.x, transform=transform, epochs=M1_EPOCHS, seed=arguments.seed, **options)
+    return pv.M1M2(m1, labels.Categorical(10), priors.StandardNormal(25), alpha=objectives.Ramp(40.0, 4.0, share=0.8))
+
+
+def moved(x: Tensor) -> Tensor:
+    return data.binarize(MOVES(x))
+
+
+M1_EPOCHS = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What is trained, and what is not as in the others: options of ``pv.fit``, and its pixels."""
+
+    says: str
+    make: Callable[[], pv.Variant] | None  # M2 on the codes of a VAE, if None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    transform: Transform = data.binarize
+    test_pixels: Transform = data.threshold
+
+
+SETUPS = {
+    "labels_alone": Setup(
         "the classifier, trained on the labelled images alone",
         lambda: pv.Discriminative(labels.Categorical(10), SHAPE, classifier()),
     ),
-    "labels_alone_conv": (
+    "labels_alone_conv": Setup(
         "the convolutional classifier with data augmentation, on the labelled images alone",
         lambda: pv.Discriminative(labels.Categorical(10), SHAPE, conv_classifier()),
     ),
-    "plain": (
+    "plain": Setup(
         "M2, every weight 1, a classifier like the encoder",
         lambda: m2(alpha=1.0, beta=1.0, classifier=networks.MLP([500])),
     ),
-    "unweighted": ("M2, every weight 1", lambda: m2(alpha=1.0, beta=1.0)),
-    "recipe": ("M2, the library's weights", m2),
-    "augmented": ("M2, its classifier with data augmentation", lambda: m2(classifier=classifier(augmented=True))),
-    "conv": ("M2, a convolutional classifier with data augmentation", lambda: m2(classifier=conv_classifier())),
+    "unweighted": Setup("M2, every weight 1", lambda: m2(alpha=1.0, beta=1.0)),
+    "recipe": Setup("M2, the library's weights", m2),
+    "augmented": Setup("M2, its classifier with data augmentation", lambda: m2(classifier=classifier(augmented=True))),
+    "conv": Setup("M2, a convolutional classifier with data augmentation", lambda: m2(classifier=conv_classifier())),
+    "m1m2": Setup("M2 on the codes of a VAE", None),
+    "m1m2_augmented": Setup("M2 on the codes of a VAE, all with data augmentation", None, transform=moved),
+    # the recipe, with one thing changed
+    "constant_alpha": Setup("α = 1 throughout", lambda: m2(alpha=1.0)),
+    "constant_beta": Setup("β = 1 throughout", lambda: m2(beta=1.0)),
+    "labels_by_chance": Setup("labels seen as often as other images", m2, {"labelled_batch_size": None}),
+    "simple_classifier": Setup(
+        "q(y given x) like the encoder: one layer, no dropout, no batch norm",
+        lambda: m2(classifier=networks.MLP([500])),
+    ),
+    "fixed_pixels": Setup("pixels thresholded once, not drawn anew", m2, transform=data.threshold),
+    "grey_pixels": Setup(
+        "grey pixels, not binarised",
+        lambda: m2(likelihood=likelihoods.UnnormalisedBernoulli(SHAPE)),
+        transform=None,
+        test_pixels=None,
+    ),
+    "small_weights": Setup("initial weights from N(0, 0.001²)", lambda: small_weights(m2())),
+    "random_start": Setup(
+        "q(z given x, y) random at first, no warm-up of the learning rate", random_start, {"warmup": 0}
+    ),
 }
 
 
 def run(name: str, images: data.Dataset, arguments: Any, draw: int) -> dict[str, float]:
     torch.manual_seed(arguments.seed + draw)
     train = data.labelled_subset(images.train, arguments.labels, seed=arguments.seed + draw)
-    variant = SETUPS[name][1]()
+    setup = SETUPS[name]
+    start = time.perf_counter()
+    variant = stacked(train, setup.transform, arguments) if setup.make is None else setup.make()
     options: dict[str, Any] = {
         "batch_size": 200,
         "labelled_batch_size": 100,
         "lr": 3e-3,
         "epochs": arguments.epochs,
         "precision": arguments.precision,
+        "transform": setup.transform,
+        "progress": False,
+        **setup.options,
     }
     if variant.labels == "all":  # the labelled images alone: as many steps as the others take
         train = train[train.labelled]
         steps = arguments.epochs * len(images.train) / 200
         options |= {"batch_size": 100, "lr": 1e-3, "epochs": round(steps * 100 / max(100, len(train)) / 5)}
-    start = time.perf_counter()
-    pv.fit(variant, train, transform=data.binarize, seed=draw, progress=True, **options)
+    pv.fit(variant, train, seed=draw, **options)
     seconds = time.perf_counter() - start
-    x_valid, x_test = (data.threshold(split.x) for split in (images.valid, images.test))
+    x_valid, x_test = (
+        setup.test_pixels(split.x) if setup.test_pixels else split.x for split in (images.valid, images.test)
+    )
     result = {
         "valid_error": 100 * (1 - variant.score(x_valid, images.valid.y)["accuracy"]),
         "test_error": 100 * (1 - variant.score(x_test, images.test.y)["accuracy"]),
@@ -109,14 +186,14 @@ def main() -> None:
         runs = [run(name, images, arguments, draw) for draw in range(arguments.draws)]
         errors = [each["test_error"] for each in runs]
         result = {
-            "setup": SETUPS[name][0],
+            "setup": SETUPS[name].says,
             "labels": arguments.labels,
             "epochs": arguments.epochs,
             "test_error": statistics.mean(errors),
             "test_error_standard_error": statistics.stdev(errors) / len(errors) ** 0.5 if errors[1:] else None,
             "runs": runs,
         }
-        print(f"{name}: {json.dumps(result)}")
+        print(f"{name}: {json.dumps(result)}", flush=True)
         arguments.out = RESULTS / f"mnist_m2_{name}_{arguments.labels}{arguments.suffix}.json"
         record(name, arguments, result)
 

@@ -332,3 +332,12 @@ def test_arvizs_functions_take_every_kind_of_variant(name):
             getattr(az, plot)(found, **chosen)
             plt.close("all")
     assert np.isfinite(found["log_likelihood"]["x"].values).all()
+
+
+def test_a_one_hot_latent_above_the_code_counts_by_choices_not_by_classes():
+    layers = [priors.ConditionalNormal(3), priors.Categorical(2, 4)]
+    families = [posteriors.Normal(), posteriors.Categorical()]
+    variant = pv.HierarchicalVAE(layers, likelihoods.Normal(5), posteriors=families)
+    found = evaluation.active_units(variant, torch.randn(30, 5), site="z2")
+    assert found.dataset["variance"].shape == (2,)
+    assert evaluation.aggregate_posterior(variant, torch.randn(30, 5), site="z2").dataset["z"].shape == (30, 8)

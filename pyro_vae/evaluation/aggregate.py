@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import check_positive
-from pyro_vae.evaluation.codes import averaged, check_latent, draws_of, encodings, mean_and_noise, variance_of_means
+from pyro_vae.evaluation.codes import check_latent, encodings, mean_and_noise, variance_of_means
 from pyro_vae.evaluation.coordinates import latent_dims
 from pyro_vae.evaluation.discrepancy import Discrepancy, maximum_mean_discrepancy
 from pyro_vae.evaluation.tables import shortened
@@ -126,19 +126,18 @@ def aggregate_posterior(
         chosen = torch.randperm(len(x), device=x.device)[:num_samples]
         some = x[chosen], None if y is None else y[chosen]
         drawn, parts = [], []
-        if site == variant.code:
-            for _, q in encodings(variant, *some, batch_size):
-                drawn.append(q.sample())
-                parts.append(mean_and_noise(q, _FOR_MEANS))
+        for _, q in encodings(variant, *some, batch_size, site):
+            drawn.append(q.sample())
+            parts.append(mean_and_noise(q, _FOR_MEANS))
+        if site == variant.code:  # which a variant may draw without a story of the data, as where x is given
             prior = variant.draw_codes(num_samples)
         else:
-            for z in draws_of(variant, *some, site, _FOR_MEANS, batch_size):
-                drawn.append(z[0])
-                parts.append(averaged(z))
             prior = variant.simulate(size=num_samples).nodes[site]["value"]
-        draws = [each.flatten(1).double() for each in (torch.cat(drawn).to(x.device), prior)]
+        draws = [each.flatten(1).double() for each in (torch.cat(drawn), prior)]
         discrepancy = maximum_mean_discrepancy(*draws, bandwidths=bandwidths, permutations=permutations)
-    return AggregatePosterior(_dataset(site, [z.cpu() for z in draws], variance_of_means(parts).cpu()), discrepancy)
+    return AggregatePosterior(
+        _dataset(site, [z.cpu() for z in draws], variance_of_means(parts).flatten().cpu()), discrepancy
+    )
 
 
 def _dataset(site: str, draws: list[Tensor], active_variance: Tensor) -> xr.Dataset:

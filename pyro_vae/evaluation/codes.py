@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ActiveUnits",
     "active_units",
-    "averaged",
     "check_code_density",
     "check_latent",
-    "draws_of",
     "encodings",
     "mean_and_noise",
+    "posterior_of",
     "variance_of_means",
 ]
 
@@ -119,28 +119,51 @@ def active_units(
     site = check_latent(variant, site)
     x, y = variant.batch(x, y)
     with torch.no_grad(), seeded(seed, variant.device):
-        if site == variant.code:
-            parts = [mean_and_noise(q, num_samples) for _, q in encodings(variant, x, y, batch_size)]
-        else:
-            parts = [averaged(z) for z in draws_of(variant, x, y, site, num_samples, batch_size)]
-        variance = variance_of_means(parts)
-    if site == variant.code:
-        variance = variance.reshape(variant.latent_size, -1).amax(1)
+        variance = variance_of_means(
+            [mean_and_noise(q, num_samples) for _, q in encodings(variant, x, y, batch_size, site)]
+        )
+    variance = variance.reshape(len(variance), -1).amax(1)
     dims = latent_dims(site, tuple(variance.shape))
     return ActiveUnits(xr.Dataset({"variance": (dims, variance.cpu().numpy())}), threshold)
 
 
+class FromGuide:
+    """q of a latent given data (B, \\*shape), as draws from the guide as a whole: above the code there is nothing else.
+
+    Args:
+        variant: any variant.
+        x: checked data.
+        y: checked labels, in variants that have them.
+        site: the latent.
+        chunk: how many draws are in the networks at once.
+    """
+
+    def __init__(self, variant: Variant, x: Tensor, y: Tensor | None, site: str, chunk: int) -> None:
+        self.variant, self.x, self.y, self.site, self.chunk = variant, x, y, site, chunk
+
+    def sample(self, shape: Sequence[int] = ()) -> Tensor:
+        """Draws (\\*shape, B, \\*latent)."""
+        drawn, _ = from_guide(self.variant, self.x, self.y, math.prod(shape), self.chunk, weights=False)
+        values = torch.from_numpy(drawn.values[self.site])  # (S, B, *latent)
+        return values.reshape(*shape, *values.shape[1:]).to(self.x.device)
+
+
+def posterior_of(variant: Variant, x: Tensor, y: Tensor | None, site: str, chunk: int) -> TorchDistribution | FromGuide:
+    """q of a latent given checked data: a distribution for the code, draws alone for others."""
+    return variant.encode(x, y) if site == variant.code else FromGuide(variant, x, y, site, chunk)
+
+
 def encodings(
-    variant: Variant, x: Tensor, y: Tensor | None, batch_size: int
-) -> Iterator[tuple[Tensor, TorchDistribution]]:
-    """q(z | x) of checked data, in batches: the numbers (B,) of the data, and a distribution with batch shape (B,).
+    variant: Variant, x: Tensor, y: Tensor | None, batch_size: int, site: str
+) -> Iterator[tuple[Tensor, TorchDistribution | FromGuide]]:
+    """q of a latent given checked data, in batches: the numbers (B,) of the data, and :func:`posterior_of` them.
 
     Raises:
         ConfigurationError: in a variant without codes.
     """
     check_positive("batch_size", batch_size)
     for rows in torch.arange(len(x), device=x.device).split(batch_size):
-        yield rows, variant.encode(x[rows], None if y is None else y[rows])
+        yield rows, posterior_of(variant, x[rows], None if y is None else y[rows], site, batch_size)
 
 
 def check_latent(variant: Variant, site: str | None) -> str:
@@ -156,33 +179,18 @@ def check_latent(variant: Variant, site: str | None) -> str:
     return variant.code if site is None else site
 
 
-def draws_of(
-    variant: Variant, x: Tensor, y: Tensor | None, site: str, num_samples: int, batch_size: int
-) -> Iterator[Tensor]:
-    """Draws (S, B, D) of a latent of checked data from the guide as a whole, in batches of data."""
-    check_positive("batch_size", batch_size)
-    for rows in torch.arange(len(x), device=x.device).split(batch_size):
-        some = x[rows], None if y is None else y[rows]
-        latents, _ = from_guide(variant, *some, num_samples, batch_size, weights=False)
-        yield torch.from_numpy(latents.values[site]).flatten(2)
-
-
-def averaged(draws: Tensor) -> tuple[Tensor, Tensor]:
-    """Means (B, D) of draws (S, B, D), and the variances of their errors."""
-    return draws.mean(0), draws.var(0) / len(draws)
-
-
-def mean_and_noise(q: TorchDistribution, num_samples: int) -> tuple[Tensor, Tensor]:
-    """Means (B, D) of q(z | x), and the variances of their errors: 0, unless they are averages over draws."""
+def mean_and_noise(q: TorchDistribution | FromGuide, num_samples: int) -> tuple[Tensor, Tensor]:
+    """Means (B, \\*latent) of q(z | x), and the variances of their errors: 0, unless they are averages over draws."""
     try:
-        mean = q.mean.flatten(1)
+        mean = q.mean  # type: ignore[union-attr]
         return mean, torch.zeros_like(mean)
     except (NotImplementedError, AttributeError):
-        return averaged(q.sample((num_samples,)).flatten(2))
+        draws = q.sample((num_samples,))
+        return draws.mean(0), draws.var(0) / num_samples
 
 
 def variance_of_means(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Var_x(E[z_d | x]), (D,), from what :func:`mean_and_noise` gave for batches of data."""
+    """Var_x(E[z_d | x]), (\\*latent), from what :func:`mean_and_noise` gave for batches of data."""
     means, noise = (torch.cat(of_all).double() for of_all in zip(*parts, strict=True))
     return means.var(0, correction=0) - noise.mean(0)
 

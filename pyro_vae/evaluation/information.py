@@ -11,7 +11,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from pyro_vae.errors import ConfigurationError, DataError, check_positive
-from pyro_vae.evaluation.codes import check_code_density, encodings
+from pyro_vae.evaluation.codes import check_code_density
 from pyro_vae.evaluation.tables import aligned
 from pyro_vae.objectives.kl import kl_exact
 from pyro_vae.randomness import seeded
@@ -140,7 +140,10 @@ def mutual_information(
     if len(x) < 2:
         raise DataError("x: the mutual information of codes and data wants at least two data, got one")
     with torch.no_grad(), evaluating(variant), seeded(seed, variant.device):
-        batches = [(int(rows[0]), q) for rows, q in encodings(variant, x, y, min(_BATCH, chunk))]
+        size = min(_BATCH, chunk)
+        starts = range(0, len(x), size)
+        data = zip(starts, x.split(size), [None] * len(starts) if y is None else y.split(size), strict=True)
+        batches = [(start, variant.encode(some_x, some_y)) for start, some_x, some_y in data]
         prior = _code_prior(variant)
         rows = [_terms(q, prior, batches, start, len(x), num_samples, chunk) for start, q in batches]
     rate, information, upper = (torch.cat(parts).cpu().numpy() for parts in zip(*rows, strict=True))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import ConfigurationError, DataError, check_positive
-from pyro_vae.evaluation.codes import check_latent, draws_of
+from pyro_vae.evaluation.codes import check_latent, posterior_of
 from pyro_vae.evaluation.coordinates import latent_dims
 from pyro_vae.evaluation.likelihood import at_once
 from pyro_vae.evaluation.tables import shortened
@@ -142,7 +142,7 @@ def simulation_based_calibration(
     with torch.no_grad(), evaluating(variant), seeded(seed, variant.device):
         for start in range(0, num_data, step := at_once(num_data, num_samples, chunk)[0]):
             z, of_x, of_y = _simulated(variant, given, site, min(step, num_data - start))
-            draws = _drawn(variant, of_x, of_y, site, num_samples, step)
+            draws = posterior_of(variant, of_x, of_y, site, step).sample((num_samples,))
             ranks.append(_ranks(z, draws).flatten(1))
     return SimulationBasedCalibration(_dataset(site, torch.cat(ranks).cpu(), num_samples, bins), num_samples)
 
@@ -176,13 +176,6 @@ def _simulated(variant: Variant, given: Tensor | None, site: str, n: int) -> tup
     drawn = {name: nodes[name]["value"] for name in ("x", "y") if name in nodes}
     found: dict[str, Any] = {"x": x, "y": y, **drawn}
     return nodes[site]["value"], found["x"], found["y"]
-
-
-def _drawn(variant: Variant, x: Tensor, y: Tensor | None, site: str, num_samples: int, batch_size: int) -> Tensor:
-    """Draws (L, B, *latent) from the guide."""
-    if site == variant.code:
-        return variant.encode(x, y).sample((num_samples,))
-    return torch.cat(list(draws_of(variant, x, y, site, num_samples, batch_size)), 1).to(x.device)
 
 
 def _ranks(z: Tensor, draws: Tensor) -> Tensor:
