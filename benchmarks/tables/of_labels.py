@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyro_vae.comparison import Cell, Comparison
-from tables.shared import exists, per_cent, read, table
+from tables.shared import exists, measured, read, table
 
 M2_SETUPS = ["labels_alone", "labels_alone_conv", "plain", "unweighted", "recipe", "augmented", "conv"]
 M2_PUBLISHED = [
@@ -30,7 +30,7 @@ def mnist_labels() -> str:
                 continue
             result = read(f"mnist_m2_{setup}_{n}")
             words = result["setup"]
-            cells.append(per_cent(result["test_error"], result["test_error_standard_error"]))
+            cells.append(measured(result["test_error"], result["test_error_standard_error"]))
         if words:
             lines.append(f"| {words} | {' | '.join(cells)} |")
     return "\n".join([*lines, *M2_PUBLISHED])
@@ -86,8 +86,8 @@ def gain(row: dict[str, Any]) -> float:
 
 
 def mean_and_error(values: Sequence[float]) -> str:
-    mean = f"{statistics.mean(values):.3f}".replace("-", "−")
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values) / len(values) ** 0.5:.3f}"
+    error = statistics.stdev(values) / len(values) ** 0.5 if values[1:] else None
+    return measured(statistics.mean(values), error, 3)
 
 
 def classes() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tables.shared import exists, nats, read, table
+from tables.shared import exists, measured, read, table
 
 SETUPS = ["by_hand", "same_settings", "defaults", "flow_prior", "vamp", "flow_posterior", "conv", "best"]
 PUBLISHED = "| published, IWAE paper's VAE (Burda et al. 2016, table 1) | 3,280 | | −86.76 | |"
@@ -20,8 +20,8 @@ def mnist() -> str:
             if not exists(f"mnist_vae_{name}_{epochs}"):
                 continue
             result = read(f"mnist_vae_{name}_{epochs}")
-            elbo = nats(result["test_elbo"], result["test_elbo_standard_error"])
-            log_p = nats(result["test_log_likelihood"], result["test_log_likelihood_standard_error"])
+            elbo = measured(result["test_elbo"], result["test_elbo_standard_error"])
+            log_p = measured(result["test_log_likelihood"], result["test_log_likelihood_standard_error"])
             minutes = result["training_seconds"] / 60
             lines.append(f"| {result['setup']} | {epochs} | {elbo} | {log_p} | {minutes:.1f} min |")
     return "\n".join([*lines, PUBLISHED])
@@ -75,7 +75,7 @@ def block(layers: int, epochs: int) -> Iterator[tuple[object, ...]]:
     for which, objective in IWAE_PUBLISHED:
         if which == layers and exists(name := f"mnist_iwae_{layers}_{objective}_{epochs}"):
             less = pairs.get(f"{objective} - {above}")
-            words = nats(less["mean"], less["standard_error"]) if less else ""
+            words = measured(less["mean"], less["standard_error"]) if less else ""
             yield iwae_row(name, layers, k_words(objective), epochs, IWAE_PUBLISHED[layers, objective], words)
             above = objective
 
@@ -89,7 +89,7 @@ def iwae_row(
     name: str, layers: int, words: str, epochs: int | str, published: str, less: str = ""
 ) -> tuple[object, ...]:
     result = read(name)
-    nll = f"{result['negative_log_likelihood']:.2f} ± {result['standard_error']:.2f}"
+    nll = measured(result["negative_log_likelihood"], result["standard_error"])
     units = result.get("active_units", "")
     active = "+".join(map(str, units)) if isinstance(units, list) else units
     return layers, words, epochs, nll, less, f"{result['negative_elbo']:.2f}", active, published
@@ -100,7 +100,7 @@ def continued(epochs: int = 12, more: int = 6) -> str:
     for first in ("vae-1", "iwae-5"):
         for then in ("vae-1", "iwae-5"):
             result = read(f"mnist_iwae_1_{first}_{epochs}_then_{then}_{more}")
-            nll = f"{result['negative_log_likelihood']:.2f} ± {result['standard_error']:.2f}"
+            nll = measured(result["negative_log_likelihood"], result["standard_error"])
             rows.append((k_words(first), k_words(then), nll, result["active_units"]))
     return table((f"{epochs} epochs as", f"{more} more as", "−log p(x)", "active units"), rows)
 
@@ -119,7 +119,7 @@ def annealed() -> str:
         result = read(f"mnist_iwae_1_{objective}_{epochs}")
         ais, both = result["ais"], result.get("bidirectional")
         importance, annealed_ = ais["importance_on_the_same"], ais["negative_log_likelihood"]
-        gap = nats(both["gap"], both["standard_error"]) if both else ""
+        gap = measured(both["gap"], both["standard_error"]) if both else ""
         cells = (f"{importance:.2f}", f"{annealed_:.2f}", f"{importance - annealed_:.2f}", gap)
         rows.append((k_words(objective), epochs, *cells))
     return table(header, rows)
@@ -128,7 +128,7 @@ def annealed() -> str:
 def vae_600() -> tuple[str, str]:
     result = read("mnist_iwae_1_vae-1_600")
     value, error = result["negative_log_likelihood"], result["standard_error"]
-    return f"{value:.1f} ± {error:.1f}", IWAE_PUBLISHED[1, "vae-1"].split()[0]
+    return measured(value, error, 1), IWAE_PUBLISHED[1, "vae-1"].split()[0]
 
 
 SBN_PUBLISHED = {"wake_sleep": "116.3", "nvil": "113.1", "reweighted": "103.1", "vimco": "", "straight_through": ""}
@@ -139,7 +139,7 @@ def sbn(epochs: int = 20) -> str:
     for name, published in SBN_PUBLISHED.items():
         if exists(f"mnist_sbn_{name}_{epochs}"):
             result = read(f"mnist_sbn_{name}_{epochs}")
-            nll = f"{result['negative_log_likelihood']:.2f} ± {result['standard_error']:.2f}"
+            nll = measured(result["negative_log_likelihood"], result["standard_error"])
             rows.append((result["setup"], nll, f"{result['negative_elbo']:.2f}", published))
     return table(("200 binary units, trained by", "−log p(x)", "−ELBO, all 10,000 images", "published"), rows)
 
@@ -152,7 +152,7 @@ def quadrants() -> str:
         ("cvae_bound", "structured-output VAE, the bound"),
         ("cvae", "structured-output VAE, importance sampling"),
     ):
-        cells = [f"{r[name]['mean']:.2f} ± {r[name]['standard_error']:.2f}" for r in results]
+        cells = [measured(r[name]["mean"], r[name]["standard_error"]) for r in results]
         lines.append(f"| {words} | {' | '.join(cells)} |")
     return "\n".join(
         [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tables.shared import nats, read, table
+from tables.shared import measured, read, table
 
 STEPS = {
     "eager/hand": "`fit`, eager",
@@ -128,7 +128,7 @@ def epochs_of(network: str) -> str:
             seconds, loss = result["seconds_per_epoch"][name], result["loss_per_datum"][name]
             more = result["seconds_more_in_the_first_epoch"][name]["empty_cache"]
             cells = [f"{seconds['processor']:.2f}", f"{seconds['clock']:.2f}", f"{more:.1f}" * ("compiled" in name)]
-            cells += [f"{loss['mean']:.2f}", "" if name == "hand" else nats(*loss["more_than_by_hand"].values())]
+            cells += [f"{loss['mean']:.2f}", "" if name == "hand" else measured(*loss["more_than_by_hand"].values())]
             rows.append([words, *cells])
     header = (network, "processor, s", "clock, s", "to compile, s", "loss, nats per datum", "more than by hand")
     return table(header, rows)

@@ -18,12 +18,10 @@ def exists(name: str) -> bool:
     return (RESULTS / f"{name}.json").exists()
 
 
-def nats(value: float, error: float) -> str:
-    return f"{value:.2f} ± {error:.2f}".replace("-", "−")
-
-
-def per_cent(mean: float, error: float | None) -> str:
-    return f"{mean:.2f}" if error is None else f"{mean:.2f} ± {error:.2f}"
+def measured(value: float, error: float | None, digits: int = 2) -> str:
+    """A value with its standard error, if there is one."""
+    found = f"{value:.{digits}f}" if error is None else f"{value:.{digits}f} ± {error:.{digits}f}"
+    return found.replace("-", "−")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
