@@ -1,4 +1,4 @@
-r"""Data sets, their splits, and the few transforms that variational autoencoders need.
+"""Data sets, their splits, and the few transforms that variational autoencoders need.
 
 :func:`load` returns a :class:`Dataset` of three :class:`Split` s; :func:`as_split` turns whatever a user has
 (tensors, arrays, a data frame, a ``torch.utils.data.Dataset``) into a :class:`Split`. Everything is held in

@@ -13,21 +13,21 @@ __all__ = ["RandomAffine"]
 
 
 class RandomAffine(Configured):
-    r"""A transform of images: each is rotated, moved, scaled and sheared at random, anew each time.
+    """A transform of images: each is rotated, moved, scaled and sheared at random, anew each time.
 
     For :func:`pyro_vae.fit`, or for a classifier's input (:class:`pyro_vae.networks.Augmented`).
 
     It says what a class is blind to, which is knowledge that no label gave: figures with it and without it are not
     to be compared without saying so.
 
-    Arguments:
-        degrees: Largest rotation to either side.
-        translate: Largest shift to either side, as a part of the image's size.
-        scale: Largest change of size, as a part of it.
-        shear: Largest shear to either side, in degrees.
+    Args:
+        degrees: largest rotation to either side.
+        translate: largest shift to either side, as a part of the image's size.
+        scale: largest change of size, as a part of it.
+        shear: largest shear to either side, in degrees.
 
     Raises:
-        ValueError: if a number is negative, or `scale` is not below 1.
+        ValueError: if a number is negative, or ``scale`` is not below 1.
 
     Example:
         >>> from pyro_vae import data
@@ -44,10 +44,10 @@ class RandomAffine(Configured):
             raise ValueError(f"sizes of changes are not negative, and scale below 1, got {self!r}")
 
     def __call__(self, x: Tensor) -> Tensor:
-        r"""Images (N, C, H, W), each changed in its own way; what comes in from outside is 0.
+        """Images (N, C, H, W), each changed in its own way; what comes in from outside is 0.
 
         Raises:
-            ValueError: if `x` are no images.
+            ValueError: if ``x`` are no images.
         """
         if x.ndim != 4:
             raise ValueError(f"RandomAffine takes images of shape (N, C, H, W), got {tuple(x.shape)}")

@@ -20,7 +20,7 @@ _ACCEPTED = (
 
 
 def as_split(data: Any) -> Split:
-    r"""Data of any usual form as a checked :class:`Split`.
+    """Data of any usual form as a checked :class:`Split`.
 
     Values are never rescaled: bytes 0..255 become the floats 0.0..255.0, and it is for the likelihood to say
     that they are outside its support. x is converted to torch's default dtype (float32) and stays on its
@@ -29,12 +29,12 @@ def as_split(data: Any) -> Split:
     integers or booleans are classes, with -1 for a missing one; labels of floats are reals, with NaN for a
     missing one, and a vector (N,) of them becomes (N, 1).
 
-    Arguments:
-        data: A Split; a Dataset (its training split); x as tensor, numpy array or pandas DataFrame of shape
-            (N, \*event); a tuple (x, y); or a map-style ``torch.utils.data.Dataset`` of x or (x, y) items.
+    Args:
+        data: a Split; a Dataset (its training split); x as tensor, numpy array or pandas DataFrame of shape
+            (N, \\*event); a tuple (x, y); or a map-style ``torch.utils.data.Dataset`` of x or (x, y) items.
 
     Raises:
-        TypeError: if `data` is none of those, or holds no numbers.
+        TypeError: if ``data`` is none of those, or holds no numbers.
         ValueError: if there are no data, x holds NaN or infinity or integers that floats cannot hold, y
             holds infinity or a class below -1, or the lengths of x and y differ.
 
@@ -79,7 +79,7 @@ def as_numbers(values: Any, name: str) -> Tensor:
     """A tensor of real numbers of whatever dtype the user has.
 
     Raises:
-        TypeError: if `values` are no array, or hold no numbers.
+        TypeError: if ``values`` are no array, or hold no numbers.
     """
     if type(values).__module__.split(".")[0] == "pandas":
         values = _from_pandas(values, name)

@@ -57,14 +57,14 @@ def locate(
     download_as: str | None = None,
     published: str,
 ) -> list[Path]:
-    r"""The files of a data set, downloaded into the cache when no folder has them.
+    """The files of a data set, downloaded into the cache when no folder has them.
 
-    Arguments:
-        name: The data set, for the error.
-        forms: The forms it may lie in, each a list of relative paths.
-        root: Searched first; the environment variable PYRO_VAE_DATA if None. The cache is searched next.
-        download_as: The class of ``torchvision.datasets`` that can download it, None if there is none.
-        published: Where a person finds the files, for the error.
+    Args:
+        name: the data set, for the error.
+        forms: the forms it may lie in, each a list of relative paths.
+        root: searched first; the environment variable PYRO_VAE_DATA if None. The cache is searched next.
+        download_as: the class of ``torchvision.datasets`` that can download it, None if there is none.
+        published: where a person finds the files, for the error.
 
     Returns:
         The paths of the first complete form in the first folder that has one.
@@ -99,7 +99,7 @@ def locate(
 
 
 def download(torchvision_class: str, into: Path) -> None:
-    """Download a data set through torchvision; `into` receives its files only once all of them are whole."""
+    """Download a data set through torchvision; ``into`` receives its files only once all of them are whole."""
     import torchvision.datasets
 
     into.mkdir(parents=True, exist_ok=True)

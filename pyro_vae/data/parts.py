@@ -15,7 +15,7 @@ _TEST_FRACTION = 0.15
 
 
 def num_valid(valid: int | float | None, default: int, pool: int) -> int:
-    """How many of the `pool` data that are not for the test go to validation."""
+    """How many of the ``pool`` data that are not for the test go to validation."""
     if valid is None:
         n = default
     elif isinstance(valid, float) and 0 <= valid < 1:

@@ -14,17 +14,17 @@ __all__ = ["Quadrants"]
 
 
 class Quadrants:
-    r"""The task of predicting the rest of an image from one, two or three of its quadrants.
+    """The task of predicting the rest of an image from one, two or three of its quadrants.
 
     Given is the lower left quadrant (1), the left half (2), or all but the upper right quadrant (3). Both sides are
     vectors of pixels, row by row.
 
-    Arguments:
-        shape: Of an image, (C, H, W).
-        observed: How many quadrants are given.
+    Args:
+        shape: of an image, (C, H, W).
+        observed: how many quadrants are given.
 
     Raises:
-        ValueError: if `shape` is no image's, or `observed` not 1, 2 or 3.
+        ValueError: if ``shape`` is no image's, or ``observed`` not 1, 2 or 3.
 
     Example:
         >>> from pyro_vae import data
@@ -74,7 +74,7 @@ class Quadrants:
         return dataclasses.replace(dataset, **splits, num_classes=None, class_names=None)  # type: ignore[arg-type]
 
     def join(self, given: Tensor, missing: Tensor) -> Tensor:
-        r"""Images (\*batch, C, H, W) from both sides, (\*batch, pixels) each; batch shapes are broadcast."""
+        """Images (\\*batch, C, H, W) from both sides, (\\*batch, pixels) each; batch shapes are broadcast."""
         batch = torch.broadcast_shapes(given.shape[:-1], missing.shape[:-1])
         images = missing.new_zeros(*batch, *self.shape)
         images[..., self.given] = given.to(missing).expand(*batch, -1)

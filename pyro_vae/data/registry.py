@@ -33,7 +33,7 @@ _DATASETS: dict[str, tuple[Callable[..., Dataset], str]] = {
 
 
 def available() -> dict[str, str]:
-    r"""The names that :func:`load` knows, each with a line on what it is.
+    """The names that :func:`load` knows, each with a line on what it is.
 
     Example:
         >>> from pyro_vae import data
@@ -51,41 +51,41 @@ def load(
     valid: int | float | None = None,
     label: str | None = None,
 ) -> Dataset:
-    r"""A data set, in memory, as float32.
+    """A data set, in memory, as float32.
 
-    Images have shape (C, H, W) and values within [0, 1]: bytes divided by 255, `digits` by 16. The columns of
+    Images have shape (C, H, W) and values within [0, 1]: bytes divided by 255, ``digits`` by 16. The columns of
     a table are standardised with the mean and standard deviation of the *training* split; valid and test have
-    no part in them, so their own means are not exactly 0. The real label of `diabetes` stays in its own unit.
+    no part in them, so their own means are not exactly 0. The real label of ``diabetes`` stays in its own unit.
 
-    Splits are the usual ones. `mnist` and `fashion_mnist`: the first 50,000 images train, the last 10,000 of
-    the 60,000 valid, 10,000 test. `binarized_mnist`: 50,000, 10,000 and 10,000 as published. `cifar10`:
+    Splits are the usual ones. ``mnist`` and ``fashion_mnist``: the first 50,000 images train, the last 10,000 of
+    the 60,000 valid, 10,000 test. ``binarized_mnist``: 50,000, 10,000 and 10,000 as published. ``cifar10``:
     45,000, 5,000 (the last) and 10,000; of its first part (``CIFAR10/cifar10_15k_5k.npz``), taken where a
-    folder has only that, 13,500, 1,500 and 5,000. The sets of scikit-learn and `omniglot`: 70, 15 and 15 %
-    drawn with `seed`, stratified by class where there are classes. `frey_faces`: 1,565, 200 and 200 drawn
-    with `seed`.
+    folder has only that, 13,500, 1,500 and 5,000. The sets of scikit-learn and ``omniglot``: 70, 15 and 15 %
+    drawn with ``seed``, stratified by class where there are classes. ``frey_faces``: 1,565, 200 and 200 drawn
+    with ``seed``.
 
-    A file of one's own is a data set too: ``load("mine.npz")`` with arrays ``x`` (N, \*event) and, where there are
-    labels, ``y``, cut into 70, 15 and 15 % with `seed`; or with ``x_train``, ``y_train``, ``x_test``, ``y_test``
+    A file of one's own is a data set too: ``load("mine.npz")`` with arrays ``x`` (N, \\*event) and, where there are
+    labels, ``y``, cut into 70, 15 and 15 % with ``seed``; or with ``x_train``, ``y_train``, ``x_test``, ``y_test``
     (and ``x_valid``, ``y_valid``, else a tenth of the training data), as Keras writes them. An ``.npy`` file is
-    ``x`` alone; in a ``.csv`` file with a line of names, column ``y`` (or `label`) is the label and the others are
+    ``x`` alone; in a ``.csv`` file with a line of names, column ``y`` (or ``label``) is the label and the others are
     x. Integer or named labels are classes, -1 or nothing where missing; floats are properties. Bytes are divided by
     255, images (N, H, W) and (N, H, W, C) become (N, C, H, W), and the kind of data (0 and 1; within [0, 1]; counts;
     reals) is seen from the values. Columns of reals are standardised as above.
 
-    Arguments:
-        name: One of :func:`available`, or a file.
-        root: The folder with the files, laid out as torchvision does (``MNIST/raw/train-images-idx3-ubyte``,
+    Args:
+        name: one of :func:`available`, or a file.
+        root: the folder with the files, laid out as torchvision does (``MNIST/raw/train-images-idx3-ubyte``,
             gzipped or not). It may be read-only. If None, the environment variable PYRO_VAE_DATA. The cache
             (``$XDG_CACHE_HOME/pyro_vae``, by default ``~/.cache/pyro_vae``) is searched next, and what
             torchvision can download is downloaded into it.
-        seed: Of the splits that are drawn; nothing global is seeded.
-        valid: The size of the validation split, as a number or a fraction of the data that are not for the
+        seed: of the splits that are drawn; nothing global is seeded.
+        valid: the size of the validation split, as a number or a fraction of the data that are not for the
             test (which never changes). None for the usual size.
-        label: The column of a table's labels, where it is not called y.
+        label: the column of a table's labels, where it is not called y.
 
     Raises:
-        ValueError: if the name is unknown, a file's numbers make no data, or `valid` leaves nothing to train on.
-        DataNotFound: if the files are nowhere and cannot be downloaded, or `root` is no folder.
+        ValueError: if the name is unknown, a file's numbers make no data, or ``valid`` leaves nothing to train on.
+        DataNotFound: if the files are nowhere and cannot be downloaded, or ``root`` is no folder.
         DataCorrupted: if a file is damaged, or holds other arrays.
 
     Example:

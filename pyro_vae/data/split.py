@@ -16,16 +16,16 @@ KINDS = ("binary", "grey", "counts", "real")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    r"""Data `x` and, where known, labels `y`.
+    """Data ``x`` and, where known, labels ``y``.
 
-    Arguments:
-        x: The data, shape (N, \*event).
+    Args:
+        x: the data, shape (N, \\*event).
         y: None, integer classes of shape (N,) with -1 where the label is missing, or reals of shape (N, P)
-            with NaN where missing; images to be predicted have shape (N, \*event).
+            with NaN where missing; images to be predicted have shape (N, \\*event).
 
     Raises:
-        TypeError: if `x` or `y` is no tensor (:func:`as_split` converts), or `y` is boolean or complex.
-        ValueError: if `x` has no dimension of data, `y` has a wrong number of dimensions, or their lengths
+        TypeError: if ``x`` or ``y`` is no tensor (:func:`as_split` converts), or ``y`` is boolean or complex.
+        ValueError: if ``x`` has no dimension of data, ``y`` has a wrong number of dimensions, or their lengths
             differ.
 
     Example:
@@ -76,7 +76,7 @@ class Split:
 
     @property
     def labelled(self) -> Tensor:
-        """Boolean mask of shape (N,): True where the label is present, all False without `y`."""
+        """Boolean mask of shape (N,): True where the label is present, all False without ``y``."""
         if self.y is None:
             return torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
         return ~self.y.flatten(1).isnan().any(-1) if self.y.is_floating_point() else self.y >= 0
@@ -114,22 +114,22 @@ class Split:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    r"""A named data set of three splits.
+    """A named data set of three splits.
 
-    Arguments:
-        name: What :func:`load` calls it.
-        train: For fitting.
-        valid: For choosing: early stopping, hyperparameters. May be empty.
-        test: For the reported number only.
-        kind: Where x lies, and so which likelihoods fit it: `"binary"` (0 or 1), `"grey"` (within [0, 1]),
-            `"counts"` (0, 1, 2, ...) or `"real"`.
-        num_classes: The number of classes, None when y holds reals or is missing.
-        class_names: One name for each class.
-        feature_names: One name for each column of a table.
-        source: Where the data come from, their licence and what to cite, in a sentence.
+    Args:
+        name: what :func:`load` calls it.
+        train: for fitting.
+        valid: for choosing: early stopping, hyperparameters. May be empty.
+        test: for the reported number only.
+        kind: where x lies, and so which likelihoods fit it: ``"binary"`` (0 or 1), ``"grey"`` (within [0, 1]),
+            ``"counts"`` (0, 1, 2, ...) or ``"real"``.
+        num_classes: the number of classes, None when y holds reals or is missing.
+        class_names: one name for each class.
+        feature_names: one name for each column of a table.
+        source: where the data come from, their licence and what to cite, in a sentence.
 
     Raises:
-        ValueError: if `kind` is none of the four, or the splits differ in event shape.
+        ValueError: if ``kind`` is none of the four, or the splits differ in event shape.
 
     Example:
         >>> from pyro_vae import data

@@ -19,18 +19,18 @@ Rows = Callable[[Tensor], Tensor]
 
 
 class Streamed:
-    r"""Data that are read as they are needed, never all of them at once, for :func:`pyro_vae.fit`.
+    """Data that are read as they are needed, never all of them at once, for :func:`pyro_vae.fit`.
 
     Memory-mapped arrays and a ``DataLoader`` are streamed without being asked for; a ``torch.utils.data.Dataset`` is
     held in memory unless it is given as ``Streamed(dataset)``.
 
-    Arguments:
-        data: x as an array that can be indexed by an array of rows, such as ``np.memmap``, of shape (N, \*event); a
+    Args:
+        data: x as an array that can be indexed by an array of rows, such as ``np.memmap``, of shape (N, \\*event); a
             pair (x, y) of those; a map-style ``torch.utils.data.Dataset`` of x or (x, y) items; or a ``DataLoader``
             of one, whose workers, pinning and ``collate_fn`` are used (the order and size of batches are those of
             ``fit``).
         workers: processes that read ahead; 0 reads in the process that trains.
-        pin_memory: whether batches are read into pages that a GPU can fetch by itself; `"auto"` where there is one.
+        pin_memory: whether batches are read into pages that a GPU can fetch by itself; ``"auto"`` where there is one.
 
     Raises:
         TypeError: if the data have no length, hold no numbers, or come with a sampler of one's own.
@@ -76,7 +76,7 @@ class Streamed:
         return self._length
 
     def read(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        r"""Data (B, \*event) and labels of the given rows (B,), of whatever dtype they are kept in."""
+        """Data (B, \\*event) and labels of the given rows (B,), of whatever dtype they are kept in."""
         return _pair(next(iter(self._loader([rows], 0, workers=0))))
 
     def labels(self) -> Tensor | None:
@@ -89,7 +89,7 @@ class Streamed:
     def batches(self, rows: Iterable[Tensor], seed: int = 0) -> Iterator[tuple[Tensor, Tensor | None]]:
         """What :meth:`read` gives for each of several vectors of rows, read ahead by the workers.
 
-        Arguments:
+        Args:
             rows: vectors of rows; they are asked for as they are needed.
             seed: of random draws that a data set makes in the workers.
         """
@@ -98,7 +98,7 @@ class Streamed:
     def parts(self, share: float, shuffled: Rows) -> tuple[Streamed, Streamed]:
         """A part of the data, and the rest.
 
-        Arguments:
+        Args:
             share: of the data in the first part.
             shuffled: a permutation of the rows, as a function of positions.
         """

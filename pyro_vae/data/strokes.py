@@ -12,7 +12,7 @@ STROKE_PROPERTIES = ("ink", "thickness", "slant")
 
 
 def stroke_properties(x: Tensor) -> Tensor:
-    r"""Ink, thickness and slant of each image of a written character.
+    """Ink, thickness and slant of each image of a written character.
 
     *Ink* is the sum of the grey values, in pixels. *Thickness* is twice the sum of their squares over the length of the
     outline (the image's total variation), in pixels. On black and white images the squares are the ink itself: a stroke
@@ -20,14 +20,14 @@ def stroke_properties(x: Tensor) -> Tensor:
     w over W pixels with the values w / W; squares make that w again, where the ink alone would give W. *Slant* is the
     angle of the strokes with the vertical, in degrees, from the second moments; positive leans right.
 
-    Arguments:
-        x: Images (N, C, H, W) of bright strokes on a dark ground, within [0, 1].
+    Args:
+        x: images (N, C, H, W) of bright strokes on a dark ground, within [0, 1].
 
     Returns:
         (N, 3), one column for each of :data:`STROKE_PROPERTIES`.
 
     Raises:
-        ValueError: if `x` are no images or not within [0, 1], or an image is empty.
+        ValueError: if ``x`` are no images or not within [0, 1], or an image is empty.
 
     Example:
         >>> bar = torch.zeros(1, 1, 28, 28)

@@ -13,21 +13,21 @@ __all__ = ["binarize", "labelled_subset", "threshold"]
 
 
 def binarize(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    r"""A draw of Bernoulli(x): each grey value is the probability of a one.
+    """A draw of Bernoulli(x): each grey value is the probability of a one.
 
     Drawn anew for each batch this is *dynamic binarisation*: the data are then the distribution
     p(x) = E[Bernoulli(x; grey)] and the model sees another draw in every epoch. Likelihoods are not
     comparable with those of the *fixed* binarisation of the same source (``load("binarized_mnist")``).
 
-    Arguments:
-        x: Grey values within [0, 1], any shape, floating point.
-        generator: Source of randomness; torch's global one if None.
+    Args:
+        x: grey values within [0, 1], any shape, floating point.
+        generator: source of randomness; torch's global one if None.
 
     Returns:
-        Zeros and ones of the shape and dtype of `x`.
+        Zeros and ones of the shape and dtype of ``x``.
 
     Raises:
-        TypeError: if `x` is not floating point.
+        TypeError: if ``x`` is not floating point.
         ValueError: if a value lies outside [0, 1] or is NaN.
 
     References:
@@ -52,17 +52,17 @@ def binarize(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
 
 
 def threshold(x: Tensor, level: float = 0.5) -> Tensor:
-    r"""One where x > level, else zero: the deterministic binarisation.
+    """One where x > level, else zero: the deterministic binarisation.
 
-    Arguments:
-        x: Values of any shape.
-        level: What a value must exceed to become a one.
+    Args:
+        x: values of any shape.
+        level: what a value must exceed to become a one.
 
     Returns:
-        Zeros and ones of the shape and dtype of `x`.
+        Zeros and ones of the shape and dtype of ``x``.
 
     Raises:
-        ValueError: if `x` holds NaN.
+        ValueError: if ``x`` holds NaN.
 
     Example:
         >>> threshold(torch.tensor([0.2, 0.5, 0.7]))
@@ -74,24 +74,24 @@ def threshold(x: Tensor, level: float = 0.5) -> Tensor:
 
 
 def labelled_subset(split: Split, n: int, *, seed: int = 0) -> Split:
-    r"""The same x with only `n` labels left; the other labels become -1 (NaN where y is real).
+    """The same x with only ``n`` labels left; the other labels become -1 (NaN where y is real).
 
-    Classes keep the same number of labels each. When `n` is not divisible by the number of classes, the first
-    ``n % num_classes`` classes keep one more. Real labels are kept for `n` rows drawn uniformly. Labels that
+    Classes keep the same number of labels each. When ``n`` is not divisible by the number of classes, the first
+    ``n % num_classes`` classes keep one more. Real labels are kept for ``n`` rows drawn uniformly. Labels that
     are missing already are never drawn. With one seed the subsets are nested: what is labelled for a smaller
-    `n` is labelled for a larger one.
+    ``n`` is labelled for a larger one.
 
-    Arguments:
-        split: Data with labels.
-        n: How many labels to keep; 0 hides all of them.
-        seed: Of the draw; nothing global is seeded.
+    Args:
+        split: data with labels.
+        n: how many labels to keep; 0 hides all of them.
+        seed: of the draw; nothing global is seeded.
 
     Returns:
-        A split that shares `x`, with a new `y` of the same shape and dtype.
+        A split that shares ``x``, with a new ``y`` of the same shape and dtype.
 
     Raises:
-        TypeError: if `split` is no Split or `n` no integer.
-        ValueError: if there are no labels, `n` exceeds their number, is negative, or is too small to give
+        TypeError: if ``split`` is no Split or ``n`` no integer.
+        ValueError: if there are no labels, ``n`` exceeds their number, is negative, or is too small to give
             each class one, or a class has fewer labels than its share.
 
     References:
