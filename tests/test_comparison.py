@@ -267,6 +267,30 @@ def test_data_without_labels_are_trained_on_and_test_nothing():
         assert int((task.hidden >= 0).sum()) + len(task.labelled) == 80
 
 
+def test_a_data_sets_own_test_set_stays_one(digits, tmp_path):
+    whole = pooled(digits, RECIPE)
+    tasks = [make_task(whole, 10, 100, seed, RECIPE, len(digits.test)) for seed in (0, 1)]
+    for task in tasks:
+        assert torch.equal(task.test.x, digits.test.x)
+        assert len(task.train) == len(digits.train) + len(digits.valid)
+        assert task.labelled.y.bincount().tolist() == [10] * 10
+    assert not torch.equal(tasks[0].labelled.x, tasks[1].labelled.x)
+    chosen = {"labels": [100], "systems": ["pixels"], "seeds": 1, "recipe": RECIPE, "folder": tmp_path}
+    (given,), (drawn,) = (compare(digits, split=split, **chosen).cells for split in ("given", "random"))
+    assert (given.split, drawn.split) == ("given", "random")
+    assert compare(digits, split="given", **chosen).cells == [given]  # kept beside the other
+    assert 270 * given.test == pytest.approx(round(270 * given.test), abs=1e-9)
+
+
+def test_a_test_set_that_is_missing_is_told():
+    dataset = noise(0)
+    bare = dataclasses.replace(dataset, test=data.Split(dataset.test.x[:0], dataset.test.y[:0]))
+    with pytest.raises(pv.ConfigurationError, match=r"'given': data set 'digits' has no test set with labels"):
+        compare(bare, systems=["pixels"], labels=[10], recipe=RECIPE, split="given")
+    with pytest.raises(pv.ConfigurationError, match="split"):
+        compare(dataset, systems=["pixels"], labels=[10], recipe=RECIPE, split="published")
+
+
 @pytest.mark.parametrize("labels", [[100, 999_999], [0], [1]])
 def test_impossible_numbers_of_labels_are_told_before_anything_is_trained(labels, tmp_path):
     with pytest.raises(pv.ConfigurationError, match=f"{labels[-1]} labels: "):

@@ -67,6 +67,12 @@ def _compare(parser: _Parser) -> None:
     parser.add_argument("--seeds", type=_positive, default=3, metavar="N", help="repetitions of everything (3)")
     parser.add_argument("--epochs", type=_positive, metavar="N", help="in place of the data set's own")
     parser.add_argument(
+        "--split",
+        choices=["random", "given"],
+        default="random",
+        help="the test set: a fifth of all data, anew for each seed (random), or the data set's own (given)",
+    )
+    parser.add_argument(
         "--folder", metavar="FOLDER", help="where cells, table.txt and comparison.png go; runs/compare-DATA"
     )
 

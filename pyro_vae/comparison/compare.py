@@ -44,6 +44,7 @@ class Cell:
         epochs: of the recipe.
         recipe: what the systems have in common (:meth:`Recipe.words`).
         fingerprint: of the data, as they were prepared, and their labels.
+        split: ``"random"``, or ``"given"``: how the test set came about.
     """
 
     data: str
@@ -56,6 +57,7 @@ class Cell:
     epochs: int
     recipe: str = ""
     fingerprint: str = ""
+    split: str = "random"
 
 
 class Comparison:
@@ -126,13 +128,15 @@ def compare(
     seeds: int = 3,
     epochs: int | None = None,
     recipe: Recipe | None = None,
+    split: str = "random",
     folder: str | os.PathLike[str] | None = None,
     report: Callable[[Cell, int, int], None] | None = None,
 ) -> Comparison:
     """Train systems on the same data with the same labels, and measure how many test data they name rightly.
 
-    The data are cut into four fifths and one fifth for the test, anew for each seed; of the training data, ``labels``
-    many keep their labels.  All neural systems have networks of the same shape, see :data:`RECIPES`.
+    All data are cut into four fifths and one fifth for the test, anew for each seed, or as they were published; of the
+    training data, ``labels`` many keep their labels.  All neural systems have networks of the same shape, see
+    :data:`RECIPES`.
 
     Args:
         data: name of a data set, or the data set.
@@ -142,13 +146,15 @@ def compare(
         seeds: how many times everything is repeated.
         epochs: in place of the recipe's.
         recipe: what all systems share; that of :func:`recipe_for` if not given.
+        split: ``"random"``, or ``"given"``: the test set is that of the data set, and its other data are trained on,
+            the validation data among them.
         folder: where each cell is kept when it is done; one that is there already, of the same data and recipe, is not
             run again.
         report: called with each cell, its number and how many there are.
 
     Raises:
-        ConfigurationError: for unknown systems, counts without a recipe, data without classes, or fewer labels than
-            are to be shown; before anything is trained.
+        ConfigurationError: for unknown systems, counts without a recipe, data without classes, without a test set
+            of their own where that is asked for, or with fewer labels than are to be shown; before anything is trained.
 
     Example:
         >>> comparison = compare("digits", labels=[100], systems=["pixels"], seeds=2)
@@ -171,17 +177,20 @@ def compare(
     whole = pooled(dataset, recipe)
     classes = dataset.num_classes
     assert classes is not None
+    num_test = len(dataset.test) if check_choice("split", split, ["random", "given"]) == "given" else None
+    if num_test is not None and not dataset.test.labelled.any():
+        raise ConfigurationError(f"split='given': data set {dataset.name!r} has no test set with labels; take 'random'")
     for n in numbers:  # now, not when the cells before it are done
-        make_task(whole, classes, n, 0, recipe)
+        make_task(whole, classes, n, 0, recipe, num_test)
     kept = None if folder is None else make_folder(folder)
     words, digest = recipe.words(dataset.shape), fingerprint(whole.x, whole.y)
     cells = []
     for number, (n, seed, name) in enumerate(plan, start=1):
-        cell = _read(kept, dataset.name, n, name, seed)
+        cell = _read(kept, dataset.name, n, name, seed, split)
         if cell is None or (cell.recipe, cell.fingerprint) != (words, digest):
-            task = make_task(whole, classes, n, seed, recipe)
+            task = make_task(whole, classes, n, seed, recipe, num_test)
             test, pool, seconds = _run(SYSTEMS[name], task)
-            cell = Cell(dataset.name, n, name, seed, test, pool, seconds, recipe.epochs, words, digest)
+            cell = Cell(dataset.name, n, name, seed, test, pool, seconds, recipe.epochs, words, digest, split)
             _write(kept, cell)
         cells.append(cell)
         if report is not None:
@@ -207,12 +216,13 @@ def _accuracy(named: Tensor, true: Tensor) -> float:
     return (named.cpu() == true.cpu()).double().mean().item()
 
 
-def _place(folder: Path, data: str, labels: int | None, system: str, seed: int) -> Path:
+def _place(folder: Path, data: str, labels: int | None, system: str, seed: int, split: str) -> Path:
+    data = data if split == "random" else f"{data}-{split}"
     return folder / f"{data}-{'all' if labels is None else labels}-{system}-{seed}.json"
 
 
-def _read(folder: Path | None, data: str, labels: int | None, system: str, seed: int) -> Cell | None:
-    if folder is None or not (path := _place(folder, data, labels, system, seed)).exists():
+def _read(folder: Path | None, data: str, labels: int | None, system: str, seed: int, split: str) -> Cell | None:
+    if folder is None or not (path := _place(folder, data, labels, system, seed, split)).exists():
         return None
     try:
         return Cell(**json.loads(path.read_text(encoding="utf-8")))
@@ -222,7 +232,7 @@ def _read(folder: Path | None, data: str, labels: int | None, system: str, seed:
 
 def _write(folder: Path | None, cell: Cell) -> None:
     if folder is not None:
-        path = _place(folder, cell.data, cell.labels, cell.system, cell.seed)
+        path = _place(folder, cell.data, cell.labels, cell.system, cell.seed, cell.split)
         write_text(path, json.dumps(dataclasses.asdict(cell), indent=1))
 
 

@@ -146,7 +146,7 @@ class Task:
     Attributes:
         train: with -1 where a label is hidden.
         hidden: the labels of ``train`` that are hidden, (N,), -1 where they are not.
-        test: the fifth of the data that is held out.
+        test: the data that are held out.
         classes: how many.
         recipe: of all systems.
         seed: of the cut, of the labels that are shown, and of training.
@@ -194,10 +194,12 @@ def _check_classes(dataset: Dataset) -> None:
         raise ConfigurationError(f"data set {dataset.name!r} has no classes to predict")
 
 
-def make_task(whole: Split, classes: int, num_labels: int | None, seed: int, recipe: Recipe) -> Task:
-    """Cut data into four fifths to train on and one fifth for the test, and hide labels.
+def make_task(
+    whole: Split, classes: int, num_labels: int | None, seed: int, recipe: Recipe, num_test: int | None = None
+) -> Task:
+    """Cut data into those to train on and those for the test, and hide labels.
 
-    Data that have no label are for training: they can be no test of anything.
+    Data without a label can be no test of anything: where a fifth is drawn, they are for training.
 
     Args:
         whole: what :func:`pooled` gave.
@@ -205,6 +207,7 @@ def make_task(whole: Split, classes: int, num_labels: int | None, seed: int, rec
         num_labels: how many labels to show, the same number of each class; ``None`` shows all.
         seed: of the cut and of the labels.
         recipe: of all systems.
+        num_test: the last so many data are for the test; a fifth of them all, drawn, if not given.
 
     Raises:
         ConfigurationError: when there are fewer labels than are to be shown, or too few data of a class to be cut.
@@ -216,13 +219,19 @@ def make_task(whole: Split, classes: int, num_labels: int | None, seed: int, rec
     assert whole.y is not None
     rows = whole.labelled.nonzero()[:, 0]
     try:
-        train, test = train_test_split(rows.numpy(), test_size=0.2, random_state=seed, stratify=whole.y[rows].numpy())
-        others = (~whole.labelled).nonzero()[:, 0]
-        known = whole[torch.cat([torch.from_numpy(train), others])]
+        if num_test is None:
+            cut = train_test_split(rows.numpy(), test_size=0.2, random_state=seed, stratify=whole.y[rows].numpy())
+            train, test = map(torch.from_numpy, cut)
+            train = torch.cat([train, (~whole.labelled).nonzero()[:, 0]])
+        else:
+            first = len(whole) - num_test
+            train = torch.randperm(first, generator=torch.Generator().manual_seed(seed))
+            test = rows[rows >= first]
+        known = whole[train]
         shown = known if num_labels is None else labelled_subset(known, num_labels, seed=seed)
     except ValueError as error:
         raise ConfigurationError(f"{'all' if num_labels is None else num_labels} labels: {error}") from None
     assert known.y is not None
     assert shown.y is not None
     hidden = torch.where(shown.y < 0, known.y, torch.full_like(known.y, -1))
-    return Task(shown, hidden, whole[torch.from_numpy(test)], classes, recipe, seed)
+    return Task(shown, hidden, whole[test], classes, recipe, seed)

@@ -42,6 +42,7 @@ def compare(argv: list[str]) -> None:
             systems=systems,
             seeds=options.seeds,
             epochs=options.epochs,
+            split=options.split,
             folder=folder,
             report=told,
         )
