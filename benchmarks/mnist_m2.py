@@ -5,6 +5,7 @@
 
 The data are split as in the literature: 50,000 to train on, of which the labels of so many are shown (the same number
 of each class), 10,000 for validation, 10,000 for the test.  Pixels are binarised anew for each batch.
+What is done is kept in ``runs/``, so that a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from common import RESULTS, parser, record
 from torch import Tensor
 
 import pyro_vae as pv
-from pyro_vae import data, evaluation, labels, likelihoods, networks, objectives, priors
+from pyro_vae import data, evaluation, labels, likelihoods, networks, priors
 
 Transform = Callable[[Tensor], Tensor] | None
 
@@ -64,7 +65,7 @@ def random_start() -> pv.Variant:
     return variant
 
 
-def stacked(train: data.Split, transform: Transform, arguments: Any) -> pv.Variant:
+def stacked(train: data.Split, transform: Transform, arguments: Any, alpha: Any = 1.0) -> pv.Variant:
     """M2 on the codes of a VAE of all images, which is trained first."""
     m1 = pv.VAE(
         priors.StandardNormal(50),
@@ -74,7 +75,7 @@ def stacked(train: data.Split, transform: Transform, arguments: Any) -> pv.Varia
     )
     options: dict[str, Any] = {"batch_size": 200, "lr": 3e-3, "precision": arguments.precision, "progress": False}
     pv.fit(m1, train.x, transform=transform, epochs=M1_EPOCHS, seed=arguments.seed, **options)
-    return pv.M1M2(m1, labels.Categorical(10), priors.StandardNormal(25), alpha=objectives.Ramp(40.0, 4.0, share=0.8))
+    return pv.M1M2(m1, labels.Categorical(10), priors.StandardNormal(25), alpha=alpha)
 
 
 def moved(x: Tensor) -> Tensor:
@@ -171,6 +172,16 @@ def run(name: str, images: data.Dataset, arguments: Any, draw: int) -> dict[str,
     return result
 
 
+def kept(name: str, images: data.Dataset, arguments: Any, draw: int) -> dict[str, float]:
+    """The result of a run, from ``runs/`` where it is done."""
+    told = (name, arguments.labels, arguments.epochs, arguments.precision, arguments.seed + draw)
+    path = RESULTS.parent / "runs" / f"mnist_m2-{'-'.join(map(str, told))}.json"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(run(name, images, arguments, draw)))
+    return json.loads(path.read_text())
+
+
 def main() -> None:
     options = parser("M2 and its relatives on MNIST with few labels.")
     options.add_argument("setups", nargs="+", choices=list(SETUPS), metavar="SETUP")
@@ -183,7 +194,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     images = data.load("mnist")
     for name in arguments.setups:
-        runs = [run(name, images, arguments, draw) for draw in range(arguments.draws)]
+        runs = [kept(name, images, arguments, draw) for draw in range(arguments.draws)]
         errors = [each["test_error"] for each in runs]
         result = {
             "setup": SETUPS[name].says,

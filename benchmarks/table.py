@@ -57,7 +57,7 @@ def highlights() -> str:
         (
             "−log p(missing quadrants given 1 / 2 / 3 quadrants)",
             answers,
-            "63.9 / 44.7 / 21.0 (Sohn et al.), 71.8 / 51.0 / 24.2 (Pyro's tutorial)",
+            "63.9 / 44.7 / 21.0 (Sohn et al.)",
         ),
         (
             "−log p(x), sigmoid belief network, 20 epochs: wake-sleep / NVIL / reweighted wake-sleep",
