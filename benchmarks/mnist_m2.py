@@ -153,7 +153,7 @@ def run(name: str, images: data.Dataset, arguments: Any, draw: int) -> dict[str,
         "progress": False,
         **setup.options,
     }
-    if variant.labels == "all":  # the labelled images alone: as many steps as the others take
+    if variant.labels == "all":  # the labelled images alone: a fifth of the others' steps
         train = train[train.labelled]
         steps = arguments.epochs * len(images.train) / 200
         options |= {"batch_size": 100, "lr": 1e-3, "epochs": round(steps * 100 / max(100, len(train)) / 5)}

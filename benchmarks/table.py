@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import sys
 
-from tables.of_labels import classes, labels, mnist_labels, properties
+from tables.of_labels import classes, labels, mnist_labels, properties, what_decides
 from tables.of_likelihoods import annealed, continued, iwae, mnist, quadrants, sbn, vae_600
 from tables.of_speed import (
     compile_time,
@@ -77,7 +77,7 @@ def highlights() -> str:
 
 
 def of_figures() -> list[str]:
-    found = [mnist(), mnist_labels()]
+    found = [mnist(), mnist_labels(), what_decides()]
     found += [quadrants()] if all(exists(f"mnist_quadrants_{n}") for n in (1, 2, 3)) else []
     found += [labels(name) for name in ("digits", "mnist", "cifar10") if exists(f"labels_{name}_100")]
     found += [classes()] if exists("mnist_conditional_classes") else []
