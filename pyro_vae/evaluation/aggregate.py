@@ -126,7 +126,7 @@ def aggregate_posterior(
         chosen = torch.randperm(len(x), device=x.device)[:num_samples]
         some = x[chosen], None if y is None else y[chosen]
         drawn, parts = [], []
-        for _, q in encodings(variant, *some, batch_size, site):
+        for q in encodings(variant, *some, batch_size, site):
             drawn.append(q.sample())
             parts.append(mean_and_noise(q, _FOR_MEANS))
         if site == variant.code:  # which a variant may draw without a story of the data, as where x is given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -119,9 +120,8 @@ def active_units(
     site = check_latent(variant, site)
     x, y = variant.batch(x, y)
     with torch.no_grad(), seeded(seed, variant.device):
-        variance = variance_of_means(
-            [mean_and_noise(q, num_samples) for _, q in encodings(variant, x, y, batch_size, site)]
-        )
+        each = encodings(variant, x, y, batch_size, site)
+        variance = variance_of_means([mean_and_noise(q, num_samples) for q in each])
     variance = variance.reshape(len(variance), -1).amax(1)
     dims = latent_dims(site, tuple(variance.shape))
     return ActiveUnits(xr.Dataset({"variance": (dims, variance.cpu().numpy())}), threshold)
@@ -155,15 +155,16 @@ def posterior_of(variant: Variant, x: Tensor, y: Tensor | None, site: str, chunk
 
 def encodings(
     variant: Variant, x: Tensor, y: Tensor | None, batch_size: int, site: str
-) -> Iterator[tuple[Tensor, TorchDistribution | FromGuide]]:
-    """q of a latent given checked data, in batches: the numbers (B,) of the data, and :func:`posterior_of` them.
+) -> Iterator[TorchDistribution | FromGuide]:
+    """:func:`posterior_of` checked data, in batches.
 
     Raises:
         ConfigurationError: in a variant without codes.
     """
     check_positive("batch_size", batch_size)
-    for rows in torch.arange(len(x), device=x.device).split(batch_size):
-        yield rows, posterior_of(variant, x[rows], None if y is None else y[rows], site, batch_size)
+    labels = itertools.repeat(None) if y is None else y.split(batch_size)
+    for some_x, some_y in zip(x.split(batch_size), labels, strict=False):
+        yield posterior_of(variant, some_x, some_y, site, batch_size)
 
 
 def check_latent(variant: Variant, site: str | None) -> str:

@@ -141,9 +141,10 @@ def mutual_information(
         raise DataError("x: the mutual information of codes and data wants at least two data, got one")
     with torch.no_grad(), evaluating(variant), seeded(seed, variant.device):
         size = min(_BATCH, chunk)
-        starts = range(0, len(x), size)
-        data = zip(starts, x.split(size), [None] * len(starts) if y is None else y.split(size), strict=True)
-        batches = [(start, variant.encode(some_x, some_y)) for start, some_x, some_y in data]
+        batches = [
+            (start, variant.encode(x[start : start + size], None if y is None else y[start : start + size]))
+            for start in range(0, len(x), size)
+        ]
         prior = _code_prior(variant)
         rows = [_terms(q, prior, batches, start, len(x), num_samples, chunk) for start, q in batches]
     rate, information, upper = (torch.cat(parts).cpu().numpy() for parts in zip(*rows, strict=True))
