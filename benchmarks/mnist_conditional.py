@@ -3,7 +3,7 @@
     python benchmarks/mnist_conditional.py classes --threads 1
     python benchmarks/mnist_conditional.py properties --threads 1 --alpha 1e4 --seed 1
     python benchmarks/mnist_conditional.py properties --threads 1 --epochs 60 --lr 2e-3 --known 20 50 --suffix _long
-    python benchmarks/mnist_conditional.py properties --threads 1 --images 2000 --epochs 75 --alpha 1e4 --suffix _2000
+    python benchmarks/mnist_conditional.py properties --threads 1 --alpha 1e4 --known 50 --start 60 --suffix _start60
 
 classes: how many class-conditional samples of a conditional VAE an independent classifier reads as what was asked for.
 properties: ink, thickness and slant of the first training images, 10,000 or --images, some of them known: mean
@@ -80,8 +80,8 @@ def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
     options: dict[str, Any] = {"seed": arguments.seed, "precision": arguments.precision, "progress": False}
     torch.manual_seed(arguments.seed)
     codes = unlabelled_vae()
-    if not arguments.random_start:
-        pv.fit(codes, train.x, epochs=20 * 10_000 // len(x), **options)  # no property is seen here
+    if arguments.start:
+        pv.fit(codes, train.x, epochs=arguments.start, **options)  # no property is seen here
     rows = []
     for percent in arguments.known:
         known = data.labelled_subset(train, len(train) * percent // 100, seed=arguments.seed)
@@ -118,7 +118,7 @@ def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
         print(json.dumps(rows[-1]), flush=True)
     told = {
         "images": len(x),
-        "random_start": arguments.random_start,
+        "start": arguments.start,
         "epochs": arguments.epochs,
         "alpha": arguments.alpha,
     }
@@ -133,7 +133,7 @@ def main() -> None:
     options.add_argument("--lr", type=float, default=1e-3, help="of what predicts properties")
     options.add_argument("--alpha", type=float, default=1e3, help="weight of predicting them")
     options.add_argument("--known", type=int, nargs="+", default=[5, 10, 20, 50], help="%% of properties known")
-    options.add_argument("--random-start", action="store_true", help="of q(y | x), not from a VAE of all images")
+    options.add_argument("--start", type=int, default=20, help="epochs of the VAE that q(y | x) begins with; 0: random")
     options.add_argument("--suffix", default="", help="of the result's name")
     options.add_argument("--precision", default="bf16", help="of the networks; densities stay in single precision")
     arguments = options.parse_args()
