@@ -35,12 +35,9 @@ def share_between(classes: Tensor, values: Tensor) -> float:
 
 def draw(x: Tensor, found: Mapping[str, Tensor], names: tuple[str, ...], where: str) -> None:
     """The first images (3, H, W) of each predicted class, a row for each, for each system."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure = plt.figure(figsize=(10, 5.2))
+    figure = Figure(figsize=(10, 5.2))
     for part, (title, classes) in zip(figure.subfigures(1, len(found)), found.items(), strict=True):
         part.suptitle(title, fontsize=11)
         grid = {"wspace": 0.05, "hspace": 0.05, "left": 0.19, "right": 0.99, "bottom": 0.01, "top": 0.92}

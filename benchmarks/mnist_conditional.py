@@ -116,12 +116,7 @@ def properties(images: data.Dataset, arguments: Any) -> dict[str, Any]:
             }
         )
         print(json.dumps(rows[-1]), flush=True)
-    told = {
-        "images": len(x),
-        "start": arguments.start,
-        "epochs": arguments.epochs,
-        "alpha": arguments.alpha,
-    }
+    told = {name: getattr(arguments, name) for name in ("images", "start", "epochs", "alpha")}
     return {**told, "standard_deviations": scale.tolist(), "rows": rows}
 
 

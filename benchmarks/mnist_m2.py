@@ -5,7 +5,7 @@
 
 The data are split as in the literature: 50,000 to train on, of which the labels of so many are shown (the same number
 of each class), 10,000 for validation, 10,000 for the test.  Pixels are binarised anew for each batch.
-What is done is kept in ``runs/``, so that a run that was stopped goes on where it was.
+What is done is kept in ``runs/``, so that a run that was stopped goes on where it was; delete it there to run it again.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from torch import Tensor
 
 import pyro_vae as pv
 from pyro_vae import data, evaluation, labels, likelihoods, networks, priors
+from pyro_vae.files import make_folder, write_text
 
 Transform = Callable[[Tensor], Tensor] | None
 
 SHAPE = (1, 28, 28)
+M1_EPOCHS = 6
 MOVES = data.RandomAffine(degrees=10, translate=0.05, scale=0.08, shear=8)
 
 
@@ -65,7 +67,7 @@ def random_start() -> pv.Variant:
     return variant
 
 
-def stacked(train: data.Split, transform: Transform, arguments: Any, alpha: Any = 1.0) -> pv.Variant:
+def stacked(train: data.Split, transform: Transform, arguments: Any) -> pv.Variant:
     """M2 on the codes of a VAE of all images, which is trained first."""
     m1 = pv.VAE(
         priors.StandardNormal(50),
@@ -75,25 +77,21 @@ def stacked(train: data.Split, transform: Transform, arguments: Any, alpha: Any 
     )
     options: dict[str, Any] = {"batch_size": 200, "lr": 3e-3, "precision": arguments.precision, "progress": False}
     pv.fit(m1, train.x, transform=transform, epochs=M1_EPOCHS, seed=arguments.seed, **options)
-    return pv.M1M2(m1, labels.Categorical(10), priors.StandardNormal(25), alpha=alpha)
+    return pv.M1M2(m1, labels.Categorical(10), priors.StandardNormal(25))
 
 
 def moved(x: Tensor) -> Tensor:
     return data.binarize(MOVES(x))
 
 
-M1_EPOCHS = 6
-
-
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What is trained, and what is not as in the others: options of ``pv.fit``, and its pixels."""
+    """What is trained, and what is not as in the others: options of ``pv.fit``; grey pixels, where nothing is drawn."""
 
     says: str
     make: Callable[[], pv.Variant] | None  # M2 on the codes of a VAE, if None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     transform: Transform = data.binarize
-    test_pixels: Transform = data.threshold
 
 
 SETUPS = {
@@ -128,7 +126,6 @@ SETUPS = {
         "grey pixels, not binarised",
         lambda: m2(likelihood=likelihoods.UnnormalisedBernoulli(SHAPE)),
         transform=None,
-        test_pixels=None,
     ),
     "small_weights": Setup("initial weights from N(0, 0.001²)", lambda: small_weights(m2())),
     "random_start": Setup(
@@ -160,7 +157,7 @@ def run(name: str, images: data.Dataset, arguments: Any, draw: int) -> dict[str,
     pv.fit(variant, train, seed=draw, **options)
     seconds = time.perf_counter() - start
     x_valid, x_test = (
-        setup.test_pixels(split.x) if setup.test_pixels else split.x for split in (images.valid, images.test)
+        split.x if setup.transform is None else data.threshold(split.x) for split in (images.valid, images.test)
     )
     result = {
         "valid_error": 100 * (1 - variant.score(x_valid, images.valid.y)["accuracy"]),
@@ -177,8 +174,8 @@ def kept(name: str, images: data.Dataset, arguments: Any, draw: int) -> dict[str
     told = (name, arguments.labels, arguments.epochs, arguments.precision, arguments.seed + draw)
     path = RESULTS.parent / "runs" / f"mnist_m2-{'-'.join(map(str, told))}.json"
     if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(run(name, images, arguments, draw)))
+        make_folder(path.parent)
+        write_text(path, json.dumps(run(name, images, arguments, draw)))
     return json.loads(path.read_text())
 
 

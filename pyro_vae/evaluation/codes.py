@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -162,9 +161,8 @@ def encodings(
         ConfigurationError: in a variant without codes.
     """
     check_positive("batch_size", batch_size)
-    labels = itertools.repeat(None) if y is None else y.split(batch_size)
-    for some_x, some_y in zip(x.split(batch_size), labels, strict=False):
-        yield posterior_of(variant, some_x, some_y, site, batch_size)
+    for rows in torch.arange(len(x), device=x.device).split(batch_size):
+        yield posterior_of(variant, x[rows], None if y is None else y[rows], site, batch_size)
 
 
 def check_latent(variant: Variant, site: str | None) -> str:
